@@ -30,6 +30,8 @@ struct order_settings {
     int64_t deadline_s;           /* whole order; 0: 3600 */
 };
 
+struct order;
+
 struct order_events {
     /* Save `state` durably, then call order_saved(o) (on a later turn) or order_save_failed. Only one
      * save is under way at a time. `state` is borrowed. */

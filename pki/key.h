@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/strv.h"
 #include "base/worker.h"
+#include "pki/csr.h"
 
 enum key_type { KEY_ECDSA_P256, KEY_ECDSA_P384, KEY_RSA_2048, KEY_RSA_3072, KEY_RSA_4096 };
 
@@ -45,24 +46,20 @@ char *key_thumbprint(const struct key *k);
 /* "ES256", "ES384" or "RS256". */
 const char *key_jws_alg(const struct key *k);
 
-/* Jobs. The callback gets either a result or e (both borrowed unless said), on the loop. Freeing the
- * handle (key_job_free) cancels. */
+/* Jobs (these and csr_make of pki/csr.h). The callback gets either a result or e (both borrowed
+ * unless said), on the loop; the handle ends with it. Freeing the handle (key_job_free) cancels. */
 struct key_job;
-void key_job_free(struct key_job *j); /* NULL is fine; not after the callback */
+void key_job_free(struct key_job *j); /* NULL is fine; inside the callback harmless, not after it */
 
 /* key: owned by the callee (key_unref). */
 typedef void key_made_fn(struct key *key, const struct err *e, void *userdata);
 struct key_job *key_generate(struct worker *w, enum key_type type, key_made_fn *fn, void *userdata);
 
 /* JWS signature bytes: ECDSA r||s fixed width (RFC 7518 3.4), RSA PKCS#1 v1.5 with SHA-256. */
-typedef void key_signed_fn(const unsigned char *sig, size_t len, const struct err *e, void *userdata);
+typedef void key_signed_fn(const unsigned char *sig, size_t len, const struct err *e,
+                           void *userdata);
 struct key_job *key_sign(struct worker *w, struct key *key, const void *data, size_t len,
                          key_signed_fn *fn, void *userdata);
 
-/* PKCS#10 DER: empty subject, SAN with the canonical names (DNS and IP), optional must-staple (RFC 7633),
- * signed with SHA-256 (P-384: SHA-384). */
-typedef void csr_made_fn(const unsigned char *der, size_t len, const struct err *e, void *userdata);
-struct key_job *csr_make(struct worker *w, struct key *key, const struct strv *names,
-                         bool must_staple, csr_made_fn *fn, void *userdata);
 /* HMAC-SHA256 for EAB (RFC 8555 7.3.4); not a job: the key is ours for this one use. */
 void hmac_sha256(const struct secret *key, const void *data, size_t len, unsigned char out[32]);

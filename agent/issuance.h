@@ -1,0 +1,33 @@
+/* One attempt to get a new generation for a certificate: account key, certificate key, order, acceptance,
+ * generation on disk. Everything it needs after a kill is on disk before it is needed: the key and the
+ * order's URL; an attempt that finds them goes on with the same order. */
+#pragma once
+
+#include "agent/config.h"
+#include "agent/issuer.h"
+#include "agent/services.h"
+#include "store/generation.h"
+
+struct issuance_settings {
+    const struct services *services;
+    const struct config_certificate *certificate;
+    struct issuer *issuer;
+    struct key *reuse;      /* the live key when key.reuse is set and its type fits, or NULL */
+    struct generation *newest; /* the newest generation on disk, or NULL */
+    const char *attempt;
+};
+
+struct issuance_events {
+    void (*activity)(const char *text, void *userdata);
+    /* One of g (owned by the callee) and e (borrowed). The handle is gone. */
+    void (*done)(struct generation *g, const struct err *e, void *userdata);
+    void *userdata;
+};
+
+struct issuance;
+struct issuance *issuance_start(const struct issuance_settings *settings,
+                                const struct issuance_events *events);
+void issuance_free(struct issuance *i); /* stops; what is on disk stays good */
+
+/* True when an order with a key is on disk that an issuance could go on with. */
+bool issuance_is_pending(const struct services *services, const char *certificate);

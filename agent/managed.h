@@ -1,0 +1,72 @@
+/* One configured certificate's life: missing or due -> ordering -> issued -> deployed -> proven -> idle,
+ * or back-off, or rolled back (product.md section 6). All that must survive is in schedule.json,
+ * order.json and deploy.json; what is here can be made from them at any time. */
+#pragma once
+
+#include "agent/config.h"
+#include "agent/deploy_record.h"
+#include "agent/issuer.h"
+#include "agent/renewal.h"
+#include "agent/rollout.h"
+#include "agent/schedule.h"
+#include "agent/services.h"
+#include "store/generation.h"
+
+struct managed;
+
+/* What a certificate needs of the manager. */
+struct managed_host {
+    const struct services *services;
+    struct issuer *(*issuer)(const struct config_issuer *config, struct err **err, void *userdata);
+    struct rollout *(*rollout)(const struct config_server *server, void *userdata);
+    /* Ask for a place among the renewals under way; managed_granted() follows on a later turn. */
+    void (*want_slot)(struct managed *m, void *userdata);
+    void (*release_slot)(struct managed *m, void *userdata);
+    void (*activity)(struct managed *m, const char *text, void *userdata); /* NULL is fine */
+    void *userdata;
+};
+
+/* Reads everything from disk, starts nothing. The host is borrowed, the configuration referenced. */
+struct managed *managed_new(const struct managed_host *host, struct config *config,
+                            const struct config_certificate *certificate);
+void managed_free(struct managed *m); /* stops; what is on disk stays good */
+/* Another configuration: takes effect when nothing is under way. */
+void managed_set_config(struct managed *m, struct config *config,
+                        const struct config_certificate *certificate);
+const char *managed_name(const struct managed *m);
+/* Whether something is under way. */
+bool managed_is_busy(const struct managed *m);
+
+/* Looks what is to be done now, does it, or sleeps until the next instant. Not called by one-shot
+ * commands: there only tickets make a certificate act. */
+void managed_start(struct managed *m);
+void managed_granted(struct managed *m);
+
+/* Somebody wants it renewed. */
+struct ticket_options {
+    bool force;    /* although not due */
+    bool due_only; /* respects back-off; what the timer runs */
+};
+/* result: one entry of renew "results" (product.md section 10), borrowed; exit: 0, 1 or 3. */
+typedef void ticket_fn(const json_t *result, int exit_status, void *userdata);
+struct ticket;
+struct ticket *managed_request(struct managed *m, const struct ticket_options *options, ticket_fn *fn,
+                               void *userdata);
+void ticket_free(struct ticket *t); /* the renewal goes on; NULL is fine; gone at the callback */
+
+/* For status and metrics. */
+struct managed_view {
+    const char *name;
+    const struct config_certificate *config;
+    const struct generation *live;   /* or NULL */
+    int64_t newest;                  /* number of the newest generation, 0: none */
+    const struct schedule *schedule;
+    const struct deploy_record *record;
+    const char *state;               /* "missing", "idle", ... */
+    const char *activity;            /* or NULL */
+    time_t renew_at;                 /* 0: unknown */
+    enum renew_reason reason;        /* why it is or will be due */
+    time_t next_try;                 /* 0: none */
+    int exit_status;                 /* 0, 1 or 3 */
+};
+void managed_view(const struct managed *m, struct managed_view *ret);

@@ -1,0 +1,21 @@
+/* schedule.json of one certificate: what must survive about its renewals. A plain value. */
+#pragma once
+
+#include <time.h>
+
+#include "base/err.h"
+#include "base/json.h"
+
+struct schedule {
+    double jitter;       /* 0..1, drawn once */
+    int failures;        /* renewals failed in a row */
+    time_t next_try;     /* not before this instant; 0: no back-off */
+    struct err *error;   /* of the last failure, or NULL */
+    time_t last_success; /* a new certificate was accepted */
+    char *attempt;       /* id of the last attempt */
+};
+
+/* Fills *s from the document; NULL draws a fresh schedule. */
+void schedule_read(struct schedule *s, const json_t *document);
+json_t *schedule_to_json(const struct schedule *s);
+void schedule_done(struct schedule *s);

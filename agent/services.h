@@ -1,0 +1,17 @@
+/* What every part of the agent works with; owned by the manager, borrowed by all others. */
+#pragma once
+
+#include "base/http.h"
+#include "base/loop.h"
+#include "base/worker.h"
+#include "store/state.h"
+
+struct metrics;
+
+struct services {
+    struct loop *loop;
+    struct worker *worker;
+    struct http *http;
+    struct state *state;
+    struct metrics *metrics;
+};

@@ -1,0 +1,107 @@
+#include "agent/verdict.h"
+
+#include <string.h>
+
+#include "agent/proof.h"
+
+struct tally {
+    size_t endpoints, open;
+    struct err **guilty, **alarm;
+};
+
+static void blame(const struct config_server *server, const struct endpoint_row *e, struct tally *t)
+{
+    if (*t->guilty)
+        return;
+    const char *connect = e->address ? e->address : e->connect;
+    if (e->answered)
+        err_set(t->guilty, ERR_SYSTEM, "server %s: %s (SNI \"%s\") still does not serve the new certificate",
+                server->server.name, connect, e->sni);
+    else
+        err_set(t->guilty, ERR_SYSTEM, "server %s: %s (SNI \"%s\") answered before and fails now: %s",
+                server->server.name, connect, e->sni, e->error ? e->error->text : "no answer");
+    err_step(t->guilty, "prove");
+    err_hint(t->guilty, "look whether %s really reads the files that are written for it, and whether its "
+                        "reload took effect", server->server.name);
+}
+
+static void raise_alarm(const struct config_server *server, const struct server_row *row,
+                        const struct endpoint_row *e, struct tally *t)
+{
+    /* A guessed endpoint or a server that does not run may stay silent: nobody promised it. */
+    if (*t->alarm || (!e->answered && (server->prove_default || row->not_running)))
+        return;
+    err_set(t->alarm, ERR_SYSTEM, "server %s: not proven at %s (SNI \"%s\"): %s", server->server.name,
+            e->address ? e->address : e->connect, e->sni, e->error ? e->error->text : "no answer");
+    (*t->alarm)->problem = xstrdup("unproven");
+    err_step(t->alarm, "prove");
+    err_hint(t->alarm, "the endpoint %s when the deployment began, so nothing was rolled back; set "
+                       "servers.%s.prove to where the certificate is served, or off",
+             e->baseline == BASELINE_SILENT ? "was silent" : "served something else",
+             server->server.name);
+}
+
+static void judge_server(const struct config_server *server, struct server_row *row, struct tally *t)
+{
+    size_t open = 0;
+
+    for (size_t i = 0; i < row->n_endpoints; i++) {
+        const struct endpoint_row *e = &row->endpoints[i];
+        t->endpoints++;
+        if (proof_row_is_settled(server, row, e))
+            continue;
+        open++;
+        if (e->baseline == BASELINE_OLD)
+            blame(server, e, t);
+        else
+            raise_alarm(server, row, e, t);
+    }
+    if (row->n_endpoints > 0)
+        row->state = open == 0 ? SERVER_PROVEN : SERVER_UNPROVEN;
+    t->open += open;
+}
+
+enum deploy_outcome verdict_proof(struct deploy_record *r, const struct config_certificate *c,
+                                  struct err **ret_guilty, struct err **ret_alarm)
+{
+    struct tally t = {.guilty = ret_guilty, .alarm = ret_alarm};
+
+    for (size_t i = 0; i < c->n_servers; i++)
+        judge_server(c->servers[i], deploy_record_server(r, c->servers[i]->server.name), &t);
+    return t.endpoints > 0 && t.open == 0 ? OUTCOME_PROVEN : OUTCOME_DEPLOYED;
+}
+
+bool verdict_serves_other(const struct deploy_record *r, const struct config_certificate *c)
+{
+    for (size_t s = 0; s < c->n_servers; s++) {
+        const struct config_server *server = c->servers[s];
+        for (size_t i = 0; i < r->n_servers; i++) {
+            const struct server_row *row = &r->servers[i];
+            if (strcmp(row->name, server->server.name) != 0 || server->prove_default)
+                continue;
+            for (size_t e = 0; e < row->n_endpoints; e++) {
+                if (row->endpoints[e].answered &&
+                    !proof_row_is_settled(server, row, &row->endpoints[e]))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+char *verdict_text(const struct deploy_record *r)
+{
+    size_t proven = 0, all = 0;
+
+    for (size_t s = 0; s < r->n_servers; s++) {
+        for (size_t e = 0; e < r->servers[s].n_endpoints; e++) {
+            all++;
+            proven += r->servers[s].endpoints[e].serves_live;
+        }
+    }
+    if (all == 0)
+        return xstrdup("deployed, not proven: no endpoint");
+    if (proven == all)
+        return xasprintf("proven at %zu endpoint%s", all, all == 1 ? "" : "s");
+    return xasprintf("deployed, proven at %zu of %zu endpoints", proven, all);
+}

@@ -1,0 +1,42 @@
+/* The verbs: one cmd_<verb>.c each, listed in main.c's table. Results go to stdout, all else to stderr;
+ * with --json stdout is exactly one document. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "agent/config.h"
+#include "base/err.h"
+
+/* product.md section 3 */
+enum exit_status {
+    EXIT_DONE = 0,
+    EXIT_TROUBLE = 1, /* something failed, but every certificate concerned is still valid and served */
+    EXIT_USAGE = 2,
+    EXIT_BROKEN = 3, /* expired, revoked, missing, or not what its server serves */
+    EXIT_UNKNOWN = 4,
+};
+
+/* Options that every verb takes; they may stand anywhere after the verb. */
+struct cmd_options {
+    const char *config_file; /* -c; NULL: the default rule */
+    bool json;
+    bool verbose;
+    bool color; /* stdout is a terminal and neither --no-color nor $NO_COLOR */
+};
+
+struct verb {
+    const char *name;
+    const char *arguments; /* "[NAME...]" */
+    const char *summary;   /* one line for the list of verbs */
+    const char *help;      /* what it does, its own options and examples */
+    int (*run)(int argc, char **argv, struct cmd_options *options); /* argv[0] is the verb */
+};
+
+extern const struct verb verb_check, verb_inspect, verb_renew, verb_run, verb_status, verb_version;
+
+/* Loads the configuration for a verb; problems go to stderr (warnings too). NULL: EXIT_USAGE. */
+NODISCARD struct config *cmd_load_config(const struct cmd_options *options);
+/* "everleaf: text", hint and place on stderr, for people. */
+void cmd_report(const struct err *e);
+/* An error document of a verb on stdout when --json, else cmd_report(); returns status. */
+int cmd_fail(const struct cmd_options *options, const char *schema, const struct err *e, int status);

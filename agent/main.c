@@ -1,0 +1,5 @@
+/* The program: finds the verb. */
+int main(void)
+{
+    return 0;
+}

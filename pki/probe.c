@@ -163,7 +163,7 @@ static void prepare_tls(struct probe *p, const char *sni, enum probe_key key)
     SSL_set_bio(p->ssl, bio, bio);
     SSL_set_tlsext_status_type(p->ssl, TLSEXT_STATUSTYPE_ocsp);
     /* RFC 6066 3: no addresses in SNI. */
-    if (sni && sni[0] && name_type(sni) == NAME_DNS)
+    if (sni && sni[0] && strlen(sni) <= TLSEXT_MAXLEN_host_name && name_type(sni) == NAME_DNS)
         openssl_must(SSL_set_tlsext_host_name(p->ssl, sni) == 1, "SSL_set_tlsext_host_name");
 }
 

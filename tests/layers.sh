@@ -51,10 +51,11 @@ only_in 'idn2\.h' 'pki/[a-z_]+\.[ch]'
 only_in 'openssl/.*' 'pki/[a-z_]+\.[ch]' base/mem.c base/enc.c
 
 # Functions ----------------------------------------------------------------------------------------
-# Unbounded, not reentrant, or blocking the loop. Comments are stripped first.
+# Unbounded, not reentrant, or blocking the loop. (strerror is thread-safe since glibc 2.32.) Comments
+# are stripped first.
 banned='strcpy|strcat|sprintf|vsprintf|strtok|gets|atoi|atol|atoll|atof|system|popen|gmtime|localtime'
 banned="$banned|asctime|ctime|sleep|usleep|nanosleep|fork|vfork|tmpnam|tempnam|mktemp|alloca|setjmp|longjmp"
-banned="$banned|signal|rand|srand|strerror|gethostbyname|inet_ntoa|getpwnam|getgrnam"
+banned="$banned|signal|rand|srand|gethostbyname|inet_ntoa|getpwnam|getgrnam"
 while read -r file; do
     gcc -fpreprocessed -dD -E "$file" 2>/dev/null |
         grep -vE '^#' | grep -nE "(^|[^A-Za-z0-9_.>])($banned)[[:space:]]*\(" | sed "s|^|$file: |"

@@ -1,5 +1,5 @@
-/* The verbs: one cmd_<verb>.c each, listed in main.c's table. Results go to stdout, all else to stderr;
- * with --json stdout is exactly one document. */
+/* The verbs: one cmd_<verb>.c each, listed in main.c's table. Results go to stdout, all else to
+ * stderr; with --json stdout is exactly one document. */
 #pragma once
 
 #include <stdbool.h>
@@ -10,7 +10,8 @@
 /* product.md section 3 */
 enum exit_status {
     EXIT_DONE = 0,
-    EXIT_TROUBLE = 1, /* something failed, but every certificate concerned is still valid and served */
+    EXIT_TROUBLE =
+        1, /* something failed, but every certificate concerned is still valid and served */
     EXIT_USAGE = 2,
     EXIT_BROKEN = 3, /* expired, revoked, missing, or not what its server serves */
     EXIT_UNKNOWN = 4,
@@ -34,9 +35,27 @@ struct verb {
 
 extern const struct verb verb_check, verb_inspect, verb_renew, verb_run, verb_status, verb_version;
 
+/* An option of one verb; the common ones are gone when the verb runs. */
+struct cmd_flag {
+    const char *name;   /* "--force"; NULL ends the list */
+    bool *set;          /* a switch, */
+    const char **value; /* or "--sni NAME", "--sni=NAME": borrowed from argv */
+};
+/* Sorts argv into flags and the rest (borrowed from argv; argv[0] is skipped, "--" ends the
+ * options). False after an unknown option (the nearest is told), a missing or surplus value, or
+ * more than args_max arguments: told already, the verb ends with EXIT_USAGE. */
+NODISCARD bool cmd_parse(int argc, char **argv, const struct cmd_flag *flags,
+                         const struct cmd_options *options, size_t args_max, struct strv *ret_args);
+
 /* Loads the configuration for a verb; problems go to stderr (warnings too). NULL: EXIT_USAGE. */
 NODISCARD struct config *cmd_load_config(const struct cmd_options *options);
 /* "everleaf: text", hint and place on stderr, for people. */
 void cmd_report(const struct err *e);
 /* An error document of a verb on stdout when --json, else cmd_report(); returns status. */
-int cmd_fail(const struct cmd_options *options, const char *schema, const struct err *e, int status);
+int cmd_fail(const struct cmd_options *options, const char *schema, const struct err *e,
+             int status);
+/* The error for a certificate that is not in the configuration; its hint is the nearest name.
+ * False. */
+bool cmd_unknown_certificate(const struct config *c, const char *name, struct err **err);
+/* For processes that hold private keys: umask 077, no core dumps, no debugger. */
+void cmd_protect(void);

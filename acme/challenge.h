@@ -12,12 +12,12 @@
 /* A configured solver (section `challenges`), shared by all orders that name it. */
 struct solver {
     const struct challenge_type *type;
-    char *name;            /* "web" */
-    char *where;           /* "file:line:column" or NULL */
-    struct loop *loop;     /* set by solver_open */
+    char *name;        /* "web" */
+    char *where;       /* "file:line:column" or NULL */
+    struct loop *loop; /* set by solver_open */
     struct worker *worker;
-    void *settings;        /* the type's own struct, filled by its fields */
-    void *state;           /* the type's own, made by open */
+    void *settings; /* the type's own struct, filled by its fields */
+    void *state;    /* the type's own, made by open */
 };
 
 struct present; /* one presented token: a handle made by the type */
@@ -38,9 +38,9 @@ struct challenge_type {
     /* Makes what lives as long as the configuration (no sockets yet). */
     NODISCARD bool (*open)(struct solver *s, struct err **err);
     void (*close)(struct solver *s);
-    /* Makes token and key authorisation visible for `identifier` (the authorisation's, without "*.").
-     * token is already validated base64url. fn is called on a later turn. The handle's release removes
-     * it again. */
+    /* Makes token and key authorisation visible for `identifier` (the authorisation's, without
+     * "*."). token is already validated base64url. fn is called on a later turn. The handle's
+     * release removes it again. */
     struct present *(*present)(struct solver *s, const char *identifier, const char *token,
                                const char *key_authorization, present_fn *fn, void *userdata);
     void (*withdraw)(struct present *p);

@@ -6,7 +6,8 @@
 #include "acme/session.h"
 
 struct directory {
-    char *new_nonce, *new_account, *new_order, *revoke_cert, *key_change; /* owned; the first three set */
+    char *new_nonce, *new_account, *new_order, *revoke_cert,
+        *key_change;      /* owned; the first three set */
     char *renewal_info;   /* RFC 9773, or NULL */
     char *terms;          /* meta.termsOfService or NULL */
     bool eab_required;    /* meta.externalAccountRequired */

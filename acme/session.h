@@ -1,6 +1,8 @@
-/* One CA as one agent talks to it: directory, nonce pool, account. Shared by all orders of an issuer.
+/* One CA as one agent talks to it: directory, nonce pool, account. Shared by all orders of an
+ * issuer.
  *
- * RFC 8555. The session does no file access: what must survive is given to the owner by callbacks. */
+ * RFC 8555. The session does no file access: what must survive is given to the owner by callbacks.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -17,10 +19,11 @@ struct session_settings {
     struct worker *worker;
     struct http *http;
     const char *directory_url;
-    const char *ca_file;    /* or NULL */
-    int64_t timeout_ms;     /* per request */
-    /* One finished exchange, for metrics; operation: "directory", "new-nonce", "new-account", "new-order",
-     * "order", "authorization", "challenge", "finalize", "certificate", "deactivate"; code 0: no reply. */
+    const char *ca_file; /* or NULL */
+    int64_t timeout_ms;  /* per request */
+    /* One finished exchange, for metrics; operation: "directory", "new-nonce", "new-account",
+     * "new-order", "order", "authorization", "challenge", "finalize", "certificate", "deactivate";
+     * code 0: no reply. */
     void (*on_exchange)(const char *operation, int code, int64_t took_ms, void *userdata);
     void *userdata;
 };
@@ -29,10 +32,11 @@ struct session;
 struct session *session_new(const struct session_settings *settings); /* strings are copied */
 void session_free(struct session *s); /* requests under way are cancelled */
 
-/* Account key (ref taken) and account URL (NULL: unknown yet), as restored from disk or made new. */
+/* Account key (ref taken) and account URL (NULL: unknown yet), as restored from disk or made new.
+ */
 void session_set_account(struct session *s, struct key *key, const char *account_url);
-struct key *session_key(const struct session *s);            /* borrowed */
-const char *session_account_url(const struct session *s);    /* borrowed, NULL if none */
-const char *session_thumbprint(const struct session *s);     /* borrowed, NULL without key */
+struct key *session_key(const struct session *s);         /* borrowed */
+const char *session_account_url(const struct session *s); /* borrowed, NULL if none */
+const char *session_thumbprint(const struct session *s);  /* borrowed, NULL without key */
 struct loop *session_loop(const struct session *s);
 struct worker *session_worker(const struct session *s);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 #define ERR_TEXT_MAX 4096
 
@@ -106,7 +107,7 @@ static void err_replace(struct err **err, enum err_kind kind, int code, char *te
     e->kind = kind;
     e->code = code;
     e->text = text;
-    e->at = time(NULL);
+    e->at = clock_now();
     err_free(*err);
     *err = e;
 }

@@ -1,8 +1,10 @@
-/* /metrics: what is counted (agent/metrics) and what is read off the certificates at the moment of the
- * scrape, as Prometheus text. */
+/* /metrics: what is counted (agent/metrics) and what is read off the certificates at the moment of
+ * the scrape, as text of either format. The names are product.md section 7's. */
 #pragma once
 
 #include "agent/manager.h"
+#include "agent/metrics.h"
 #include "base/buf.h"
 
-void exposition_write(const struct manager *m, struct buf *out);
+/* About 2 KiB a certificate. */
+void exposition_write(const struct manager *m, enum metrics_format format, struct buf *out);

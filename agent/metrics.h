@@ -1,6 +1,7 @@
-/* Counters and histograms of the running process. Gauges are not kept here: they are read off the
- * certificates when somebody scrapes (agent/exposition). Labels are few and closed; the label text is
- * built by the caller's enum, never from foreign strings. */
+/* Counters and histograms of the running process, and how any metric is written as text. Gauges are
+ * not kept here: they are read off the certificates when somebody scrapes (agent/exposition).
+ * Labels are few and closed; the label text is built by the caller's enum, never from foreign
+ * strings. Names and label values are interfaces: only ever added. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,14 +28,31 @@ struct metrics;
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics *m);
 
-/* Adds n (0 makes the series exist) to the series with these label values, NULL-terminated, in the order
- * of the comment above. */
+/* Adds n (0 makes the series exist) to the series with these label values, NULL-terminated, in the
+ * order of the comment above. A code that is no usual HTTP status becomes its class ("4xx") or
+ * "other". */
 void metrics_count(struct metrics *m, enum metric_counter counter, uint64_t n, ...)
     __attribute__((sentinel));
 /* One observation; label NULL for a histogram without one. */
 void metrics_observe(struct metrics *m, enum metric_histogram histogram, const char *label,
                      int64_t took_ms);
-/* Appends all families as Prometheus text. */
-void metrics_write(const struct metrics *m, struct buf *out);
+/* Makes a histogram's series exist without an observation. */
+void metrics_expect(struct metrics *m, enum metric_histogram histogram, const char *label);
+/* Makes all series of an issuer exist, so that the first event is seen as an increase. */
+void metrics_expect_issuer(struct metrics *m, const char *issuer);
+
+enum metrics_format {
+    METRICS_PROMETHEUS,  /* text format 0.0.4 */
+    METRICS_OPENMETRICS, /* OpenMetrics 1.0 without its "# EOF" */
+};
+enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM };
+
+/* Appends all families. */
+void metrics_write(const struct metrics *m, enum metrics_format format, struct buf *out);
+/* Appends HELP and TYPE of a family. */
+void metrics_write_head(struct buf *out, enum metrics_format format, const char *name,
+                        enum metric_type type, const char *help);
 /* Appends a label value with \, " and newline escaped. */
 void metrics_label_value(struct buf *out, const char *value);
+/* Appends milliseconds as seconds: "0.25", "3.0". */
+void metrics_seconds(struct buf *out, int64_t ms);

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 
 #include "base/err.h"
@@ -15,7 +16,7 @@ static inline void json_decref_p(json_t **j)
 }
 #define auto_json __attribute__((cleanup(json_decref_p)))
 
-/* Parses foreign bytes: duplicates refused, depth at most 64, must be an object or array.
+/* Parses foreign bytes: duplicates and NUL in strings refused, depth at most 64, an object or array.
  * Failure: ERR_REFUSED "... not JSON: ... (line 1, column 5)". NULL on failure. */
 NODISCARD json_t *json_parse(const char *data, size_t len, struct err **err);
 
@@ -36,7 +37,7 @@ bool json_bool(const json_t *o, const char *name);           /* false when absen
 time_t json_time(const json_t *o, const char *name);         /* 0 when absent */
 json_t *json_get(const json_t *o, const char *name);         /* borrowed or NULL; NULL-safe */
 
-/* Setters; NULL text and time 0 become JSON null. Invalid UTF-8 is escaped. */
+/* Setters; NULL text and time 0 become JSON null. Invalid UTF-8 is escaped. Names are ours. */
 void json_put(json_t *o, const char *name, json_t *value);   /* steals value */
 void json_put_str(json_t *o, const char *name, const char *s);
 void json_put_int(json_t *o, const char *name, int64_t n);
@@ -46,6 +47,7 @@ void json_put_strv(json_t *o, const char *name, const struct strv *v);
 /* Reads an array of strings; anything else gives an empty list. */
 void json_read_strv(const json_t *o, const char *name, struct strv *ret);
 
+/* ASCII, everything else as \uXXXX; NULL gives "null". */
 char *json_text(const json_t *j);        /* indented, newline at the end, for files; caller frees */
 char *json_compact(const json_t *j);     /* sorted keys, no spaces (RFC 7638); caller frees */
 

@@ -1,5 +1,5 @@
-/* A program that serves certificates: how to check its configuration and how to make it load. One file
- * per type in hooks/types/. Proof over TLS is not here: the agent does that with pki/probe. */
+/* A program that serves certificates: how to check its configuration and how to make it load. One
+ * file per type in hooks/types/. Proof over TLS is not here: the agent does that with pki/probe. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,11 +26,11 @@ struct hook_event {
 struct server {
     const struct server_type *type;
     char *name;
-    char *where;            /* "file:line:column" or NULL when implicit */
-    struct strv check;      /* argv replacing the type's own check; empty: the type's */
+    char *where;       /* "file:line:column" or NULL when implicit */
+    struct strv check; /* argv replacing the type's own check; empty: the type's */
     bool check_off;
-    int64_t timeout_s;      /* of a check or reload; default 30 */
-    void *settings;         /* the type's own struct */
+    int64_t timeout_s; /* of a check or reload; default 30 */
+    void *settings;    /* the type's own struct */
 };
 
 enum reload_result {
@@ -40,7 +40,7 @@ enum reload_result {
     RELOAD_FAILED,      /* e says why */
 };
 
-struct hook_job; /* a handle; free cancels */
+struct hook_job;                                            /* a handle; free cancels */
 typedef void check_fn(const struct err *e, void *userdata); /* NULL: good, or nothing to check */
 typedef void reload_fn(enum reload_result result, const struct err *e, void *userdata);
 
@@ -55,20 +55,21 @@ struct server_type {
     /* The server's own check ("nginx -t") as argv; false: it has none. Owned strings. */
     bool (*check_argv)(const struct server *s, struct strv *ret_argv);
     /* Starts the reload; fn on a later turn. */
-    struct hook_job *(*reload)(const struct server *s, struct loop *l, const struct hook_event *event,
-                               reload_fn *fn, void *userdata);
+    struct hook_job *(*reload)(const struct server *s, struct loop *l,
+                               const struct hook_event *event, reload_fn *fn, void *userdata);
 };
 
 extern const struct server_type *const server_type_all[];
 const struct server_type *server_type_find(const char *name);
 void server_free(struct server *s);
 
-/* The check: the configured argv, or the type's, unless off. Calls back on a later turn. Failure text
- * has the program, its exit and its last lines of output. */
-struct hook_job *server_check(const struct server *s, struct loop *l, const struct hook_event *event,
-                              check_fn *fn, void *userdata);
-struct hook_job *server_reload(const struct server *s, struct loop *l, const struct hook_event *event,
-                               reload_fn *fn, void *userdata);
+/* The check: the configured argv, or the type's, unless off. Calls back on a later turn. Failure
+ * text has the program, its exit and its last lines of output. */
+struct hook_job *server_check(const struct server *s, struct loop *l,
+                              const struct hook_event *event, check_fn *fn, void *userdata);
+struct hook_job *server_reload(const struct server *s, struct loop *l,
+                               const struct hook_event *event, reload_fn *fn, void *userdata);
 void hook_job_free(struct hook_job *j);
 
-/* For types: run argv as a hook / send a signal to the process of a pid file as a job. See job.h. */
+/* For types: run argv as a hook / send a signal to the process of a pid file as a job. See job.h.
+ */

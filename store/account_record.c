@@ -8,8 +8,8 @@
 
 #define HOST_MAX 64 /* of the folder's name; what follows tells long ones apart */
 
-/* "acme.example.org-0123456789abcdef": readable for people, unique by the hash. A URL is foreign text:
- * nothing of it but letters, digits, '.' and '-' gets into the path. */
+/* "acme.example.org-0123456789abcdef": readable for people, unique by the hash. A URL is foreign
+ * text: nothing of it but letters, digits, '.' and '-' gets into the path. */
 static char *folder_of(const char *url)
 {
     unsigned char digest[32];
@@ -21,8 +21,8 @@ static char *folder_of(const char *url)
         char c = *at;
         if (c >= 'A' && c <= 'Z')
             c = (char)(c - 'A' + 'a');
-        bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                     (n > 0 && (c == '.' || c == '-'));
+        bool plain =
+            (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (n > 0 && (c == '.' || c == '-'));
         host[n++] = plain ? c : '_';
     }
     host[n] = '\0';
@@ -89,8 +89,8 @@ void account_record_done(struct account_record *a)
     *a = (struct account_record){0};
 }
 
-struct save *state_save_account_key(struct state *s, const char *directory_url, const struct key *key,
-                                    save_fn *fn, void *userdata)
+struct save *state_save_account_key(struct state *s, const char *directory_url,
+                                    const struct key *key, save_fn *fn, void *userdata)
 {
     auto_free char *folder = folder_of(directory_url);
     struct stored_file f = key_file(folder);

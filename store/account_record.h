@@ -1,5 +1,5 @@
-/* Accounts, keyed by directory URL: accounts/HOST-HASH16/{key.pem,account.json}, where HASH16 is the
- * start of the URL's SHA-256 in hex, so that staging never mixes with production. */
+/* Accounts, keyed by directory URL: accounts/HOST-HASH16/{key.pem,account.json}, where HASH16 is
+ * the start of the URL's SHA-256 in hex, so that staging never mixes with production. */
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ struct account_record {
 NODISCARD bool state_load_account(struct state *s, const char *directory_url,
                                   struct account_record *ret, struct err **err);
 void account_record_done(struct account_record *a);
-struct save *state_save_account_key(struct state *s, const char *directory_url, const struct key *key,
-                                    save_fn *fn, void *userdata);
+struct save *state_save_account_key(struct state *s, const char *directory_url,
+                                    const struct key *key, save_fn *fn, void *userdata);
 struct save *state_save_account(struct state *s, const char *directory_url, const json_t *json,
                                 save_fn *fn, void *userdata);

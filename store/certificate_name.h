@@ -1,5 +1,5 @@
-/* Names of certificates as they appear in paths. Names come from the configuration, which has checked
- * them; this is the last gate before the file system. */
+/* Names of certificates as they appear in paths. Names come from the configuration, which has
+ * checked them; this is the last gate before the file system. */
 #pragma once
 
 #include <stdbool.h>

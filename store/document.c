@@ -41,8 +41,8 @@ json_t *document_load(struct state *s, const struct stored_file *f, struct err *
         return NULL;
     }
     if (version > DOCUMENT_VERSION) {
-        err_set(err, ERR_SYSTEM, "%s/%s/%s/%s was written by a newer release (version %lld)", s->path,
-                f->folder, f->owner, f->name, (long long)version);
+        err_set(err, ERR_SYSTEM, "%s/%s/%s/%s was written by a newer release (version %lld)",
+                s->path, f->folder, f->owner, f->name, (long long)version);
         err_hint(err, "this is a downgrade: go back to the newer release, or move that file away");
         return NULL;
     }
@@ -63,7 +63,8 @@ struct save *document_save(struct state *s, const struct stored_file *f, const j
 }
 
 /* Of a certificate; `name` is kept in ret_name. */
-static struct stored_file document_of(const char *certificate, const char *document, char **ret_name)
+static struct stored_file document_of(const char *certificate, const char *document,
+                                      char **ret_name)
 {
     assert(certificate_name_is_valid(certificate) && certificate_name_is_valid(document));
     *ret_name = xasprintf("%s.json", document);

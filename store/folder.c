@@ -73,7 +73,8 @@ static int create_file(int dirfd, const struct folder_file *f, struct err **err)
     return fd;
 }
 
-/* A failed fsync means the data is lost, also when a second one says otherwise: it is never repeated. */
+/* A failed fsync means the data is lost, also when a second one says otherwise: it is never
+ * repeated. */
 static bool sync_and_close(const struct folder_file *files, const int *fds, size_t n,
                            struct err **err)
 {

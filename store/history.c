@@ -1,5 +1,5 @@
-/* Lines are appended with one write each. A line torn by a crash is ended by the next append and skipped
- * by readers; the cut replaces the file as a whole. */
+/* Lines are appended with one write each. A line torn by a crash is ended by the next append and
+ * skipped by readers; the cut replaces the file as a whole. */
 #include "store/history.h"
 
 #include <assert.h>
@@ -15,9 +15,9 @@
 #include "store/state_private.h"
 
 #define FILE_NAME  "history.jsonl"
-#define TEXT_MAX   1024         /* of one event */
+#define TEXT_MAX   1024 /* of one event */
 #define READ_MAX   (1024 * 1024)
-#define COUNT_FROM (64 * 1024)  /* smaller files have not LINES_MAX lines: nobody counts them */
+#define COUNT_FROM (64 * 1024) /* smaller files have not LINES_MAX lines: nobody counts them */
 #define BYTES_MAX  (256 * 1024)
 #define LINES_MAX  1000
 #define LINES_KEPT 500
@@ -114,7 +114,8 @@ static int open_file(const struct state *s, int dirfd, struct err **err)
     struct file_mode mode = state_file_mode(s, STATE_PRIVATE);
     int fd = openat(dirfd, FILE_NAME, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-    if (fd < 0 && errno == ENOENT) { /* made whole first: its owner is right before it has its name */
+    if (fd < 0 &&
+        errno == ENOENT) { /* made whole first: its owner is right before it has its name */
         if (!file_write(dirfd, FILE_NAME, "", 0, mode, err))
             return -1;
         fd = openat(dirfd, FILE_NAME, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -1,5 +1,5 @@
-/* A place where a generation is written in some form. One file per type in store/outputs/. The generation
- * folder itself (`live`) is not an output of this kind. */
+/* A place where a generation is written in some form. One file per type in store/outputs/. The
+ * generation folder itself (`live`) is not an output of this kind. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +12,8 @@ struct output {
     const struct output_type *type;
     char *where;    /* "file:line:column" or NULL */
     void *settings; /* the type's own struct */
-    char *path;     /* what identifies it to people, in status and for "two write one path"; set by describe */
+    char *path;     /* what identifies it to people, in status and for "two write one path"; set by
+                       describe */
 };
 
 struct output_type {
@@ -25,11 +26,12 @@ struct output_type {
                   struct problems *problems);
     /* Every path it writes (for conflict checks); the first is the output's `path`. */
     void (*paths)(const void *settings, struct strv *ret);
-    /* Writes the generation whole or not at all. Runs on a worker thread; blocking is fine. Idempotent:
-     * what is already there in the right form, owner and mode is left untouched (no new mtime). */
+    /* Writes the generation whole or not at all. Runs on a worker thread; blocking is fine.
+     * Idempotent: what is already there in the right form, owner and mode is left untouched (no new
+     * mtime). */
     NODISCARD bool (*write)(const void *settings, const struct generation *g, struct err **err);
-    /* SHA-256 (hex) of the leaf that is there now, whole and readable with its key; NULL and err (ENOENT: nothing
-     * there). Runs on a worker thread or at start-up. Caller frees. */
+    /* SHA-256 (hex) of the leaf that is there now, whole and readable with its key; NULL and err
+     * (ENOENT: nothing there). Runs on a worker thread or at start-up. Caller frees. */
     NODISCARD char *(*current)(const void *settings, struct err **err);
 };
 

@@ -1,5 +1,5 @@
-/* Lanes of tasks. The head of a lane is with the worker, those behind it wait; a waiting task takes up
- * newer ones where it can. A batch is one task and everybody who wants to hear of it. */
+/* Lanes of tasks. The head of a lane is with the worker, those behind it wait; a waiting task takes
+ * up newer ones where it can. A batch is one task and everybody who wants to hear of it. */
 #include "store/save.h"
 
 #include <assert.h>
@@ -65,7 +65,8 @@ static struct batch *lane_pop(struct batch *b)
     return NULL;
 }
 
-/* A callback may free any save, its own included, and the state (of which the batch has a reference). */
+/* A callback may free any save, its own included, and the state (of which the batch has a
+ * reference). */
 static void batch_tell(struct batch *b)
 {
     if (b->err && !b->waiters)

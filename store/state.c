@@ -1,6 +1,6 @@
-/* Opening: find or make the directory, look who else may write in it, lock, make what is missing, sweep
- * what a killed process left. Nothing is changed before the lock is held, except that the directory
- * itself may appear. */
+/* Opening: find or make the directory, look who else may write in it, lock, make what is missing,
+ * sweep what a killed process left. Nothing is changed before the lock is held, except that the
+ * directory itself may appear. */
 #include "store/state.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 #include "store/folder.h"
 #include "store/state_private.h"
 
-/* Life --------------------------------------------------------------------------------------------- */
+/* Life -------------------------------------------------------------------------------------- */
 
 struct state *state_ref(struct state *s)
 {
@@ -34,7 +34,7 @@ void state_unref(struct state *s)
     free(s);
 }
 
-/* Whose directory ---------------------------------------------------------------------------------- */
+/* Whose directory --------------------------------------------------------------------------- */
 
 static bool read_facts(struct state *s, struct err **err)
 {
@@ -48,14 +48,17 @@ static bool read_facts(struct state *s, struct err **err)
     s->inode = st.st_ino;
     s->shared = (st.st_mode & 0077) == 0050;
     if (st.st_mode & 0022) {
-        err_set(err, ERR_SYSTEM, "the state directory %s may be written by others (mode %04o)", s->path,
-                (unsigned)(st.st_mode & 07777));
-        return err_hint(err, "chmod 0700 %s (or 0750 for servers of its group), after a look at what is "
-                             "in it", s->path);
+        err_set(err, ERR_SYSTEM, "the state directory %s may be written by others (mode %04o)",
+                s->path, (unsigned)(st.st_mode & 07777));
+        return err_hint(err,
+                        "chmod 0700 %s (or 0750 for servers of its group), after a look at what is "
+                        "in it",
+                        s->path);
     }
     if (s->access == STATE_OWN && s->owner != geteuid() && geteuid() != 0) {
-        err_set(err, ERR_SYSTEM, "the state directory %s belongs to user %u, but this process is user %u",
-                s->path, (unsigned)s->owner, (unsigned)geteuid());
+        err_set(err, ERR_SYSTEM,
+                "the state directory %s belongs to user %u, but this process is user %u", s->path,
+                (unsigned)s->owner, (unsigned)geteuid());
         return err_hint(err, "run as its owner or as root, or chown -R %u %s", (unsigned)geteuid(),
                         s->path);
     }
@@ -100,7 +103,7 @@ bool state_check_place(const struct state *s, struct err **err)
     return err_hint(err, "put it back, or restart the agent");
 }
 
-/* The lock ----------------------------------------------------------------------------------------- */
+/* The lock ---------------------------------------------------------------------------------- */
 
 /* For people only: the lock is what counts, whatever stands in the file. */
 static long lock_holder(int fd)
@@ -117,8 +120,8 @@ static long lock_holder(int fd)
 
 static int open_lock(const struct state *s, struct err **err)
 {
-    auto_close int fd = openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
-                               0600);
+    auto_close int fd =
+        openat(s->dirfd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -145,11 +148,14 @@ static bool lock_failed(const struct state *s, int fd, int errnum, struct err **
 
     long pid = lock_holder(fd);
     if (pid > 0)
-        err_set_errno(err, EWOULDBLOCK, "the state directory %s is in use by process %ld", s->path, pid);
+        err_set_errno(err, EWOULDBLOCK, "the state directory %s is in use by process %ld", s->path,
+                      pid);
     else
-        err_set_errno(err, EWOULDBLOCK, "the state directory %s is in use by another process", s->path);
-    return err_hint(err, "one agent works on a state directory at a time; stop the other one, or ask it "
-                         "through its control socket");
+        err_set_errno(err, EWOULDBLOCK, "the state directory %s is in use by another process",
+                      s->path);
+    return err_hint(err,
+                    "one agent works on a state directory at a time; stop the other one, or ask it "
+                    "through its control socket");
 }
 
 static bool take_lock(struct state *s, struct err **err)
@@ -170,7 +176,7 @@ static bool take_lock(struct state *s, struct err **err)
     return true;
 }
 
-/* What is in it ------------------------------------------------------------------------------------ */
+/* What is in it ----------------------------------------------------------------------------- */
 
 static bool make_folders(const struct state *s, struct err **err)
 {
@@ -181,7 +187,8 @@ static bool make_folders(const struct state *s, struct err **err)
         {"accounts", STATE_PRIVATE}, {"certificates", STATE_SHARED}, {"live", STATE_SHARED}};
 
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
-        auto_close int fd = state_folder(s, s->dirfd, folders[i].name, folders[i].reader, true, err);
+        auto_close int fd =
+            state_folder(s, s->dirfd, folders[i].name, folders[i].reader, true, err);
         if (fd < 0)
             return false;
     }
@@ -220,9 +227,10 @@ static bool take_possession(struct state *s, struct err **err)
     return true;
 }
 
-/* Public ------------------------------------------------------------------------------------------- */
+/* Public ------------------------------------------------------------------------------------ */
 
-struct state *state_open(const char *dir, enum state_access access, struct worker *w, struct err **err)
+struct state *state_open(const char *dir, enum state_access access, struct worker *w,
+                         struct err **err)
 {
     struct state *s = xcalloc(1, sizeof *s);
 

@@ -2,8 +2,8 @@
  * fsync); loads are synchronous (start-up). What is in it: store/document.h, store/order_key.h,
  * store/account_record.h, store/history.h (all offered here) and store/generation.h.
  *
- *     0700, or 0750 when servers of its group may read certificates and keys; the folders on the way
- *     to them are then 0750 and their files 0640 with that group, everything else stays 0600. Any
+ *     0700, or 0750 when servers of its group may read certificates and keys; the folders on the
+ * way to them are then 0750 and their files 0640 with that group, everything else stays 0600. Any
  *     other mode (0755: what mkdir makes when nobody thought about it) gives nobody else access. */
 #pragma once
 
@@ -26,11 +26,11 @@ enum state_access {
     STATE_OWN,  /* creates what is missing, takes the lock */
 };
 
-/* STATE_OWN: another owner -> ERR_SYSTEM, code EWOULDBLOCK, text names its pid. The lock is an OFD lock
- * on STATE_DIR/lock; it dies with the process and its content is never trusted for more than the text.
- * Refuses a directory that is group- or world-writable or owned by somebody else (root may open it:
- * files are then created as the directory's owner). Left-over temporary files are removed. `w` may be
- * NULL for STATE_READ. */
+/* STATE_OWN: another owner -> ERR_SYSTEM, code EWOULDBLOCK, text names its pid. The lock is an OFD
+ * lock on STATE_DIR/lock; it dies with the process and its content is never trusted for more than
+ * the text. Refuses a directory that is group- or world-writable or owned by somebody else (root
+ * may open it: files are then created as the directory's owner). Left-over temporary files are
+ * removed. `w` may be NULL for STATE_READ. */
 NODISCARD struct state *state_open(const char *dir, enum state_access access, struct worker *w,
                                    struct err **err);
 /* Saves under way are still carried out; the lock is held until the last of them is over. */
@@ -41,7 +41,7 @@ gid_t state_group(const struct state *s);
 int state_dirfd(const struct state *s);
 struct worker *state_worker(const struct state *s);
 
-/* Directory certificates/NAME (created on demand in STATE_OWN); -1 when absent (err_is_absent) or on
- * error. Close it. */
+/* Directory certificates/NAME (created on demand in STATE_OWN); -1 when absent (err_is_absent) or
+ * on error. Close it. */
 NODISCARD int state_certificate_dir(struct state *s, const char *certificate, bool create,
                                     struct err **err);

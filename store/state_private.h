@@ -48,14 +48,14 @@ NODISCARD bool state_read(const struct state *s, int dirfd, const char *name, si
                           struct buf *ret, struct err **err);
 /* Renames NAME to NAME.damaged-TIME (nothing but the message in STATE_READ) and logs why. */
 void state_set_aside(const struct state *s, int dirfd, const char *name, const struct err *why);
-/* Removes what a killed process left unfinished in a folder: every hidden entry. For folders in which
- * only we write. */
+/* Removes what a killed process left unfinished in a folder: every hidden entry. For folders in
+ * which only we write. */
 void state_sweep(int dirfd);
 
-/* Saves -------------------------------------------------------------------------------------------- */
+/* Saves ------------------------------------------------------------------------------------- */
 
-/* What a save does: `run` on a pool thread (it may touch `data` and the constant part of the state),
- * the others on the loop. */
+/* What a save does: `run` on a pool thread (it may touch `data` and the constant part of the
+ * state), the others on the loop. */
 struct save_task {
     bool (*run)(struct state *s, void *data, struct err **err);
     void (*free)(void *data);

@@ -1,4 +1,5 @@
-/* Folders and files below the state directory: with whose rights they are made, and which are trusted. */
+/* Folders and files below the state directory: with whose rights they are made, and which are
+ * trusted. */
 #include "store/state_private.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include "base/log.h"
 #include "store/folder.h"
 
-/* Rights ------------------------------------------------------------------------------------------- */
+/* Rights ------------------------------------------------------------------------------------ */
 
 static struct file_mode mode_for(const struct state *s, bool shared, mode_t mode)
 {
@@ -37,7 +38,8 @@ struct file_mode state_folder_mode(const struct state *s, enum state_reader read
     return mode_for(s, shared, shared ? 0750 : 0700);
 }
 
-static bool trusted(const struct state *s, const char *name, const struct stat *st, struct err **err)
+static bool trusted(const struct state *s, const char *name, const struct stat *st,
+                    struct err **err)
 {
     if (st->st_uid != s->owner && st->st_uid != 0) {
         err_set(err, ERR_SYSTEM, "%s in %s belongs to user %u instead of %u", name, s->path,
@@ -52,7 +54,7 @@ static bool trusted(const struct state *s, const char *name, const struct stat *
     return true;
 }
 
-/* Folders ------------------------------------------------------------------------------------------ */
+/* Folders ----------------------------------------------------------------------------------- */
 
 /* A state directory opened to its group later (0700 -> 0750) opens the way for it. */
 static bool follow_sharing(const struct state *s, int fd, const char *name, const struct stat *st,
@@ -69,16 +71,17 @@ static bool follow_sharing(const struct state *s, int fd, const char *name, cons
     return true;
 }
 
-static bool make_folder(const struct state *s, int dirfd, const char *name, enum state_reader reader,
-                        struct err **err)
+static bool make_folder(const struct state *s, int dirfd, const char *name,
+                        enum state_reader reader, struct err **err)
 {
     auto_free char *prefix = xasprintf(".%s.", name);
     auto_free char *temp = folder_random_name(prefix);
 
     if (!folder_write(dirfd, temp, NULL, 0, state_folder_mode(s, reader), err))
         return false;
-    /* Tasks of two lanes may make the same folder at the same time: the first one stays. EINVAL: a file
-     * system without RENAME_NOREPLACE; there an empty folder is replaced by an empty folder. */
+    /* Tasks of two lanes may make the same folder at the same time: the first one stays. EINVAL: a
+     * file system without RENAME_NOREPLACE; there an empty folder is replaced by an empty folder.
+     */
     if (renameat2(dirfd, temp, dirfd, name, RENAME_NOREPLACE) == 0 ||
         (errno == EINVAL && renameat(dirfd, temp, dirfd, name) == 0))
         return file_sync_dir(dirfd, err);
@@ -124,7 +127,7 @@ void state_sweep(int dirfd)
     }
 }
 
-/* Files -------------------------------------------------------------------------------------------- */
+/* Files ------------------------------------------------------------------------------------- */
 
 bool state_read(const struct state *s, int dirfd, const char *name, size_t max, struct buf *ret,
                 struct err **err)

@@ -1,5 +1,5 @@
-/* A single file of the state (a document or a key): where it is, and how it is loaded, saved, removed.
- * For the files of store/ only. */
+/* A single file of the state (a document or a key): where it is, and how it is loaded, saved,
+ * removed. For the files of store/ only. */
 #pragma once
 
 #include "store/state_private.h"
@@ -17,7 +17,8 @@ enum stored_result {
     STORED_ABSENT, /* err is untouched */
     STORED_FOUND,
 };
-/* The newest content, even when its save is still under way. `ret` is initialised here (buf_done). */
+/* The newest content, even when its save is still under way. `ret` is initialised here (buf_done).
+ */
 NODISCARD enum stored_result stored_file_load(struct state *s, const struct stored_file *f,
                                               struct buf *ret, struct err **err);
 /* content: moved here; NULL removes the file. */

@@ -8,9 +8,9 @@
 
 #include "base/err.h"
 
-time_t clock_now(void);        /* wall clock */
-int64_t clock_now_us(void);    /* wall clock, microseconds */
-int64_t clock_boot_ms(void);   /* CLOCK_BOOTTIME: counts suspend, never steps */
+time_t clock_now(void);      /* wall clock */
+int64_t clock_now_us(void);  /* wall clock, microseconds */
+int64_t clock_boot_ms(void); /* CLOCK_BOOTTIME: counts suspend, never steps */
 
 /* Tests only: adds to the wall clock seen by clock_now() and by timers made afterwards. */
 void clock_shift_for_test(int64_t seconds);
@@ -22,8 +22,8 @@ const char *clock_rfc3339(time_t t, char out[CLOCK_TEXT_MAX]);
 NODISCARD bool clock_parse_rfc3339(const char *text, time_t *ret_t);
 /* IMF-fixdate (RFC 9110 5.6.7); "Tue, 24 Nov 2026 10:00:00 GMT". */
 NODISCARD bool clock_parse_http_date(const char *text, time_t *ret_t);
-/* Retry-After: delay in seconds or IMF-fixdate; gives the instant, clamped to [now+min_s, now+max_s].
- * NULL or malformed: false. */
+/* Retry-After: delay in seconds or IMF-fixdate; gives the instant, clamped to [now+min_s,
+ * now+max_s]. NULL or malformed: false. */
 NODISCARD bool clock_parse_retry_after(const char *text, time_t now, int64_t min_s, int64_t max_s,
                                        time_t *ret_t);
 /* "1h30m", "45d", "2w": number + s m h d w, combinable, no spaces. A bare number is refused. */

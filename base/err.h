@@ -1,18 +1,19 @@
 /* One error type, from the socket to the user.
  *
- * A function that can fail returns bool (true is good) or a pointer, takes `struct err **err` last and
- * is marked NODISCARD. On success *err is untouched; on failure it holds a new error that the caller
- * owns. The setters return false, so that failing is one line:
+ * A function that can fail returns bool (true is good) or a pointer, takes `struct err **err` last
+ * and is marked NODISCARD. On success *err is untouched; on failure it holds a new error that the
+ * caller owns. The setters return false, so that failing is one line:
  *
  *     if (!key_load(path, &key, err))
  *         return err_wrap(err, "account of issuer %s", name);
  *
- * The kind decides what the program does; the text is for people and never parsed. `err` may be NULL
- * where the caller does not care. Setting an error that is already set replaces the old one. */
+ * The kind decides what the program does; the text is for people and never parsed. `err` may be
+ * NULL where the caller does not care. Setting an error that is set already replaces the old one.
+ */
 #pragma once
 
-#include <stdbool.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <time.h>
 
 #include "base/mem.h"
@@ -38,8 +39,9 @@ struct err {
     time_t retry_at; /* not before this instant; 0 if nobody said */
 };
 
-/* Foreign text may be passed as an argument: control characters, DEL, C1 and bidirectional overrides
- * are replaced by visible escapes (\x1b, \u202e), invalid UTF-8 likewise; the text is cut at 4 KiB. */
+/* Foreign text may be passed as an argument: control characters, DEL, C1 and bidirectional
+ * overrides are replaced by visible escapes (\x1b, \u202e), invalid UTF-8 likewise; the text is cut
+ * at 4 KiB. */
 bool err_set(struct err **err, enum err_kind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Kind ERR_SYSTEM, code errnum, ": " and the text of errnum appended. */
 bool err_set_errno(struct err **err, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -64,5 +66,5 @@ static inline void err_free_p(struct err **err)
 }
 #define auto_err __attribute__((cleanup(err_free_p)))
 
-/* Appends to a new string what of `text` may reach a terminal or a log (see err_set); caller frees. */
+/* New string: `text` as it may reach a terminal or a log (see err_set); not cut. Caller frees. */
 char *text_escape(const char *text, size_t len);

@@ -8,9 +8,9 @@ struct map;
 
 struct map *map_new(void);
 void map_free(struct map *m, void (*free_value)(void *value));
-void *map_get(const struct map *m, const char *key);            /* NULL when absent */
-void *map_set(struct map *m, const char *key, void *value);     /* returns the old value or NULL */
-void *map_remove(struct map *m, const char *key);               /* returns the value or NULL */
+void *map_get(const struct map *m, const char *key);        /* NULL when absent */
+void *map_set(struct map *m, const char *key, void *value); /* returns the old value or NULL */
+void *map_remove(struct map *m, const char *key);           /* returns the value or NULL */
 size_t map_count(const struct map *m);
 
 struct map_entry;

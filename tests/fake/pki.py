@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_LIFETIME = datetime.timedelta(days=3650)
+UTC = datetime.timezone.utc
+SECOND = datetime.timedelta(seconds=1)
 HOUR = datetime.timedelta(hours=1)
 DAY = datetime.timedelta(days=1)
 
@@ -143,3 +145,9 @@ def names_of_csr(csr):
 
 def sha256_of(data):
     return hashlib.sha256(data).hexdigest()
+
+
+def parse_time(text):
+    """Seconds since the epoch of a time in our JSON."""
+    when = datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+    return when.replace(tzinfo=datetime.timezone.utc).timestamp()

@@ -589,8 +589,8 @@ class NameServer:
         self.process = subprocess.Popen(
             [program, "-dns01", f"127.0.0.1:{self.port}", "-http01", "", "-https01", "",
              "-tlsalpn01", "", "-management", f"127.0.0.1:{self.management}", "-defaultIPv6", ""],
-            stdin=subprocess.DEVNULL, stdout=open(place / "challtestsrv.log", "wb"),
-            stderr=subprocess.STDOUT, start_new_session=True)
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
         wait_for(lambda: is_listening(self.management) and is_listening(self.port), what="challtestsrv")
 
     def stop(self):
@@ -626,16 +626,23 @@ class Pebble:
                 "shortlived": {"description": "six days", "validityPeriod": 518400},
             }
         settings.update(config)
-        file = self.place / "pebble.json"
-        file.write_text(json.dumps({"pebble": settings}))
-        program = shutil.which("pebble") if version == "2.4" else str(PEBBLE_210)
-        environment = {"PATH": os.environ["PATH"], "PEBBLE_VA_NOSLEEP": "1",
+        self._dns = dns
+        self._environment = {"PATH": os.environ["PATH"], "PEBBLE_VA_NOSLEEP": "1",
                        "PEBBLE_WFE_NONCEREJECT": "10", "GOMAXPROCS": "1", **(env or {})}
+        self.settings = settings
+        self.start()
+
+    def start(self):
+        """Also for a restart: the same address, but it knows nobody any more."""
+        file = self.place / "pebble.json"
+        file.write_text(json.dumps({"pebble": self.settings}))
         self.log = self.place / "pebble.log"
-        self.process = subprocess.Popen(
-            [program, "-config", str(file), "-strict", "-dnsserver", f"127.0.0.1:{dns.port}"],
-            stdin=subprocess.DEVNULL, stdout=open(self.log, "wb"), stderr=subprocess.STDOUT,
-            env=environment, start_new_session=True)
+        program = shutil.which("pebble") if self.version == "2.4" else str(PEBBLE_210)
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [program, "-config", str(file), "-strict", "-dnsserver", f"127.0.0.1:{self._dns.port}"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                env=self._environment, start_new_session=True)
 
         def up():
             assert self.process.poll() is None, self.log.read_text()

@@ -84,7 +84,7 @@ static struct yaml_node *node_new(struct builder *b, enum yaml_type type,
                        : 1;
     }
     *n = (struct yaml_node){
-        .yaml = b->y, .type = type, .offset = b->offset, .width = b->width, .weight = 1};
+        .yaml = b->y, .type = (uint8_t)type, .offset = b->offset, .width = b->width, .weight = 1};
     return n;
 }
 
@@ -116,7 +116,7 @@ static bool builder_add(struct builder *b, struct yaml_node *n)
 
 static void note_anchor(struct builder *b, struct fy_event *event, struct yaml_node *n)
 {
-    size_t len;
+    size_t len = 0;
     struct fy_token *token = fy_event_get_anchor_token(event);
     const char *text = token ? fy_token_get_text(token, &len) : NULL;
 
@@ -439,9 +439,8 @@ static struct yaml *parse_owned(const char *file, char *text, size_t len, struct
     diag_cfg.output_fn = swallow;
 
     struct fy_diag *diag = fy_diag_create(&diag_cfg);
-    struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG |
-                                        FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE,
-                               .diag = diag};
+    unsigned flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE;
+    struct fy_parse_cfg cfg = {.flags = (enum fy_parse_cfg_flags)flags, .diag = diag};
     bool good = yaml_text_is_good(y, problems);
 
     if (good && diag)

@@ -214,7 +214,10 @@ json_t *status_document(const struct manager *m, bool running, const char *name,
 
 int status_exit(const json_t *document)
 {
-    int64_t status = json_int(document, "exit");
+    int64_t status;
 
-    return status == 0 || status == 1 ? (int)status : 3;
+    if (json_opt_int(document, "exit", &status, NULL) &&
+        (status == EXIT_DONE || status == EXIT_TROUBLE || status == EXIT_BROKEN))
+        return (int)status;
+    return EXIT_UNKNOWN;
 }

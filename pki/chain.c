@@ -221,7 +221,7 @@ struct chain *chain_from_pem_file_text(const void *pem, size_t len, struct err *
 
 char *chain_to_pem(const struct chain *c, size_t from)
 {
-    struct buf b;
+    auto_buf struct buf b;
 
     buf_init(&b, SIZE_MAX);
     for (size_t i = from; i < c->n; i++) {

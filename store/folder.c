@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,6 +96,7 @@ static bool fill(int fd, const struct folder_file *files, size_t n, struct err *
     auto_free int *fds = xmalloc((n + 1) * sizeof *fds);
     size_t made = 0;
 
+    /* All are written before the first sync: one commit of the journal takes them along. */
     while (made < n && (fds[made] = create_file(fd, &files[made], err)) >= 0)
         made++;
     if (made == n)
@@ -102,6 +105,148 @@ static bool fill(int fd, const struct folder_file *files, size_t n, struct err *
         close(fds[i]);
     return false;
 }
+
+/* Replacing ----------------------------------------------------------------------------------- */
+
+#define TEMP_MARK ".everleaf-"
+
+/* ".NAME.everleaf-HEX": hidden from those who load whole folders (HAProxy), and known as ours. */
+static char *temp_name(const char *name)
+{
+    auto_free char *prefix = xasprintf(".%s" TEMP_MARK, name);
+
+    return folder_random_name(prefix);
+}
+
+static bool is_temp_of(const char *entry, const char *name)
+{
+    size_t len = strlen(name);
+
+    return entry[0] == '.' && strncmp(entry + 1, name, len) == 0 &&
+           strncmp(entry + 1 + len, TEMP_MARK, strlen(TEMP_MARK)) == 0;
+}
+
+void folder_sweep(int dirfd, const char *const *names, size_t n)
+{
+    auto_strv struct strv entries = {0};
+
+    if (!file_list(dirfd, &entries, NULL))
+        return;
+    for (size_t i = 0; i < entries.n; i++) {
+        for (size_t k = 0; k < n; k++) {
+            if (is_temp_of(entries.items[i], names[k]))
+                (void)!unlinkat(dirfd, entries.items[i], 0);
+        }
+    }
+}
+
+static bool same_content(int fd, const struct folder_file *f)
+{
+    const char *want = f->data;
+    char part[16 * 1024];
+    size_t done = 0;
+    ssize_t n;
+
+    while ((n = read(fd, part, sizeof part)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 || (size_t)n > f->len - done || memcmp(part, want + done, (size_t)n) != 0)
+            return false;
+        done += (size_t)n;
+    }
+    return done == f->len;
+}
+
+static bool same_owner(const struct stat *st, struct file_mode mode)
+{
+    return (mode.uid == FILE_KEEP_OWNER || mode.uid == st->st_uid) &&
+           (mode.gid == (gid_t)-1 || mode.gid == st->st_gid);
+}
+
+bool folder_has(int dirfd, const struct folder_file *f)
+{
+    auto_close int fd = openat(dirfd, f->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+
+    return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           (st.st_mode & 07777) == f->mode.mode && same_owner(&st, f->mode) &&
+           st.st_size == (off_t)f->len && same_content(fd, f);
+}
+
+bool folder_may_replace(int dirfd, const char *name, const char *link, struct err **err)
+{
+    struct stat st;
+
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT || err_set_errno(err, errno, "%s", name);
+    if (S_ISREG(st.st_mode))
+        return true;
+    if (!S_ISLNK(st.st_mode)) {
+        err_set(err, ERR_SYSTEM, "%s is there and is no file", name);
+        return err_hint(err, "move it away, or write to another place");
+    }
+    auto_free char *target = file_readlink(dirfd, name, err);
+    if (!target)
+        return false;
+    if (link && strcmp(target, link) == 0)
+        return true;
+    err_set(err, ERR_SYSTEM, "%s is a symlink to %s that we have not made", name, target);
+    return err_hint(err,
+                    "if another tool keeps certificates here, write to another place; else remove "
+                    "the link");
+}
+
+bool folder_link(int dirfd, const char *target, const char *name, struct file_mode mode,
+                 struct err **err)
+{
+    auto_free char *temp = temp_name(name);
+    bool keep = mode.uid == FILE_KEEP_OWNER && mode.gid == (gid_t)-1;
+
+    if (symlinkat(target, dirfd, temp) != 0)
+        return err_set_errno(err, errno, "creating the link %s", name);
+    if (!keep && fchownat(dirfd, temp, mode.uid, mode.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+        err_set_errno(err, errno, "setting the owner of the link %s", name);
+        folder_owner_hint(err);
+    } else if (renameat(dirfd, temp, dirfd, name) == 0) {
+        return true;
+    } else {
+        err_set_errno(err, errno, "replacing %s", name);
+    }
+    (void)!unlinkat(dirfd, temp, 0);
+    return false;
+}
+
+/* Writes all and renames all; `temps` are the hidden names, n of them. */
+static bool replace_all(int dirfd, const struct folder_file *files, const struct folder_file *temps,
+                        size_t n, struct err **err)
+{
+    if (!fill(dirfd, temps, n, err))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (renameat(dirfd, temps[i].name, dirfd, files[i].name) != 0)
+            return err_set_errno(err, errno, "replacing %s", files[i].name);
+    }
+    return file_sync_dir(dirfd, err);
+}
+
+bool folder_replace(int dirfd, const struct folder_file *files, size_t n, struct err **err)
+{
+    auto_strv struct strv names = {0};
+    auto_free struct folder_file *temps = xcalloc(n, sizeof *temps);
+
+    for (size_t i = 0; i < n; i++) {
+        strv_add_owned(&names, temp_name(files[i].name));
+        temps[i] = files[i];
+        temps[i].name = names.items[i];
+    }
+    if (replace_all(dirfd, files, temps, n, err))
+        return true;
+    for (size_t i = 0; i < n; i++)
+        (void)!unlinkat(dirfd, temps[i].name, 0); /* those that were renamed are absent */
+    return false;
+}
+
+/* A whole folder ------------------------------------------------------------------------------ */
 
 /* Somebody who may write in the parent could have put a folder of his own in place of ours. */
 static bool is_ours(int fd, const char *name, struct err **err)

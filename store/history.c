@@ -57,8 +57,8 @@ static bool append(int fd, const struct buf *lines, struct err **err)
 
     if (fstat(fd, &st) != 0)
         return err_set_errno(err, errno, FILE_NAME);
-    if (!S_ISREG(st.st_mode))
-        return err_set(err, ERR_SYSTEM, FILE_NAME " is no regular file");
+    if (!S_ISREG(st.st_mode) || st.st_nlink != 1) /* a second name may be somebody else's file */
+        return err_set(err, ERR_SYSTEM, FILE_NAME " is no regular file of its own");
     if (!ends_in_a_line(fd, st.st_size) && write(fd, "\n", 1) != 1)
         return err_set_errno(err, errno, "ending a torn line of " FILE_NAME);
     for (size_t done = 0; done < lines->len;) {
@@ -114,8 +114,8 @@ static int open_file(const struct state *s, int dirfd, struct err **err)
     struct file_mode mode = state_file_mode(s, STATE_PRIVATE);
     int fd = openat(dirfd, FILE_NAME, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-    if (fd < 0 &&
-        errno == ENOENT) { /* made whole first: its owner is right before it has its name */
+    /* Made whole first: its owner is right before it has its name. */
+    if (fd < 0 && errno == ENOENT) {
         if (!file_write(dirfd, FILE_NAME, "", 0, mode, err))
             return -1;
         fd = openat(dirfd, FILE_NAME, O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -142,8 +142,10 @@ static char *short_text(const char *text)
 {
     size_t len = text ? strnlen(text, TEXT_MAX) : 0;
 
-    while (len == TEXT_MAX && len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
-        len--; /* not in the middle of a character */
+    if (len == TEXT_MAX) {
+        while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
+            len--; /* not in the middle of a character */
+    }
     return text ? xstrndup(text, len) : NULL;
 }
 

@@ -12,15 +12,14 @@ struct output {
     const struct output_type *type;
     char *where;    /* "file:line:column" or NULL */
     void *settings; /* the type's own struct */
-    char *path;     /* what identifies it to people, in status and for "two write one path"; set by
-                       describe */
+    char *path;     /* identifies it in status; the first of the type's paths() */
 };
 
 struct output_type {
     const char *name; /* "files" */
     const char *help;
     size_t settings_size;
-    const struct field *fields;
+    const struct field *fields; /* without FIELD_CUSTOM that owns memory: settings are copied */
     /* Cross-field checks; reports at node. May be NULL. */
     void (*check)(void *settings, const struct yaml_node *node, const char *path,
                   struct problems *problems);
@@ -29,7 +28,9 @@ struct output_type {
     /* Writes the generation whole or not at all. Runs on a worker thread; blocking is fine.
      * Idempotent: what is already there in the right form, owner and mode is left untouched (no new
      * mtime). */
-    NODISCARD bool (*write)(const void *settings, const struct generation *g, struct err **err);
+    NODISCARD bool (*write)(const void *settings, const struct bundle *b, struct err **err);
+    /* Whether write() would have nothing to do. Compares only: cheap enough for start-up. */
+    bool (*holds)(const void *settings, const struct bundle *b);
     /* SHA-256 (hex) of the leaf that is there now, whole and readable with its key; NULL and err
      * (ENOENT: nothing there). Runs on a worker thread or at start-up. Caller frees. */
     NODISCARD char *(*current)(const void *settings, struct err **err);
@@ -39,7 +40,8 @@ extern const struct output_type *const output_type_all[];
 const struct output_type *output_type_find(const char *name);
 void output_done(struct output *o); /* frees settings by the type's fields */
 
-/* write() on the worker. */
+/* write() on the worker. It has copies of all it needs: once started it is carried out, whatever
+ * becomes of the output or the handle. */
 struct output_job;
 struct output_job *output_write(struct worker *w, const struct output *o, struct generation *g,
                                 save_fn *fn, void *userdata);

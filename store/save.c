@@ -8,7 +8,8 @@
 #include "store/state_private.h"
 
 struct save {
-    struct batch *batch; /* NULL: the callback runs */
+    struct batch *batch; /* NULL: the callback runs, or the worker ended before */
+    bool unheard;        /* the latter: only save_free is left to come */
     struct save *next;
     save_fn *fn;
     void *userdata;
@@ -40,10 +41,11 @@ static void batch_run(void *task)
 
 static void batch_free(struct batch *b)
 {
-    while (b->waiters) {
+    while (b->waiters) { /* their owners still have the handles */
         struct save *w = b->waiters;
         b->waiters = w->next;
-        free(w);
+        w->batch = NULL;
+        w->unheard = true;
     }
     b->task.free(b->task.data);
     err_free(b->err);
@@ -168,9 +170,9 @@ const void *save_latest(const struct state *s, const char *lane)
 
 void save_free(struct save *s)
 {
-    if (!s || !s->batch)
+    if (!s || (!s->batch && !s->unheard))
         return;
-    for (struct save **at = &s->batch->waiters; *at; at = &(*at)->next) {
+    for (struct save **at = s->batch ? &s->batch->waiters : NULL; at && *at; at = &(*at)->next) {
         if (*at == s) {
             *at = s->next;
             break;

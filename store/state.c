@@ -128,8 +128,8 @@ static int open_lock(const struct state *s, struct err **err)
         err_set_errno(err, errno, "opening %s/lock", s->path);
         return -1;
     }
-    if (!S_ISREG(st.st_mode)) {
-        err_set(err, ERR_SYSTEM, "%s/lock is no regular file", s->path);
+    if (!S_ISREG(st.st_mode) || st.st_nlink != 1) { /* a second name may be somebody else's file */
+        err_set(err, ERR_SYSTEM, "%s/lock is no regular file of its own", s->path);
         return -1;
     }
     if (st.st_uid != s->owner && fchown(fd, s->owner, s->group) != 0) {

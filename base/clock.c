@@ -40,8 +40,7 @@ void clock_shift_for_test(int64_t seconds)
     atomic_fetch_add(&shift_s, seconds);
 }
 
-/* Instants
- * -------------------------------------------------------------------------------------------- */
+/* Instants ------------------------------------------------------------------------------------- */
 
 const char *clock_rfc3339(time_t t, char out[CLOCK_TEXT_MAX])
 {
@@ -216,8 +215,7 @@ bool clock_parse_retry_after(const char *text, time_t now, int64_t min_s, int64_
     return true;
 }
 
-/* Durations
- * ------------------------------------------------------------------------------------------- */
+/* Durations ------------------------------------------------------------------------------------ */
 
 static const struct unit {
     char letter;

@@ -8,8 +8,7 @@
  *         return err_wrap(err, "account of issuer %s", name);
  *
  * The kind decides what the program does; the text is for people and never parsed. `err` may be
- * NULL where the caller does not care. Setting an error that is set already replaces the old one.
- */
+ * NULL where the caller does not care. Setting an error that is set replaces the old one. */
 #pragma once
 
 #include <stdarg.h>

@@ -17,8 +17,7 @@
 #define TRIES      16 /* for a temporary name that is still free */
 #define DEPTH_MAX  32 /* of a tree that is removed: each level holds a descriptor */
 
-/* Places
- * ---------------------------------------------------------------------------------------------- */
+/* Places --------------------------------------------------------------------------------------- */
 
 /* The directory a path ends in, as a descriptor, and its last component. Symlinks in the directory
  * part are followed: it is the part an administrator wrote. */
@@ -86,8 +85,7 @@ bool file_sync_dir(int dirfd, struct err **err)
     return true;
 }
 
-/* Writing
- * --------------------------------------------------------------------------------------------- */
+/* Writing -------------------------------------------------------------------------------------- */
 
 static bool write_all(int fd, const char *data, size_t len)
 {
@@ -209,8 +207,7 @@ bool file_rename(int dirfd, const char *from, const char *to, struct err **err)
     return true;
 }
 
-/* Reading
- * --------------------------------------------------------------------------------------------- */
+/* Reading -------------------------------------------------------------------------------------- */
 
 static bool read_all(int fd, struct buf *ret)
 {
@@ -264,8 +261,7 @@ char *file_readlink(int dirfd, const char *name, struct err **err)
     return xstrndup(target, (size_t)n);
 }
 
-/* Directories
- * ----------------------------------------------------------------------------------------- */
+/* Directories ---------------------------------------------------------------------------------- */
 
 /* The new entry must be as durable as what is put into it. */
 static bool sync_parent(int dirfd, const char *path, struct err **err)

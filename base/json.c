@@ -13,8 +13,7 @@ __attribute__((constructor)) static void use_our_memory(void)
     json_set_alloc_funcs(xmalloc, free);
 }
 
-/* Reading
- * --------------------------------------------------------------------------------------------- */
+/* Reading -------------------------------------------------------------------------------------- */
 
 /* jansson itself stops at 2048, which bounds this. */
 static bool is_deeper_than(const json_t *j, int depth)
@@ -175,8 +174,7 @@ void json_read_strv(const json_t *o, const char *name, struct strv *ret)
     }
 }
 
-/* Writing
- * --------------------------------------------------------------------------------------------- */
+/* Writing -------------------------------------------------------------------------------------- */
 
 static json_t *string_of(const char *s)
 {
@@ -249,8 +247,7 @@ char *json_compact(const json_t *j)
     return dump(j, JSON_COMPACT | JSON_SORT_KEYS);
 }
 
-/* Errors
- * ---------------------------------------------------------------------------------------------- */
+/* Errors --------------------------------------------------------------------------------------- */
 
 json_t *err_to_json(const struct err *e)
 {

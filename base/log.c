@@ -29,8 +29,7 @@ static atomic_bool torn; /* the last line was written in part: the next begins w
 static struct sockaddr_un journal = {.sun_family = AF_UNIX,
                                      .sun_path = "/run/systemd/journal/socket"};
 
-/* Targets
- * --------------------------------------------------------------------------------------------- */
+/* Targets -------------------------------------------------------------------------------------- */
 
 /* Bytes that went out, or -1. The descriptor is non-blocking, or poll() is all the protection there
  * is: a pipe that polls as writable has room for PIPE_BUF bytes. */
@@ -96,9 +95,7 @@ static void emit(const struct log_line *l)
     write_line(&b);
 }
 
-/* Start
- * -----------------------------------------------------------------------------------------------
- */
+/* Start ---------------------------------------------------------------------------------------- */
 
 /* open() takes the lowest free number. */
 static void occupy_standard_descriptors(void)
@@ -186,8 +183,7 @@ void log_set_journal_for_test(const char *path)
     snprintf(journal.sun_path, sizeof(journal.sun_path), "%s", path);
 }
 
-/* Events
- * ---------------------------------------------------------------------------------------------- */
+/* Events --------------------------------------------------------------------------------------- */
 
 /* Name, value, name, value, NULL */
 static void add_fields(struct log_line *l, va_list ap)

@@ -60,9 +60,7 @@ void log_line_done(struct log_line *l)
     *l = (struct log_line){0};
 }
 
-/* Text
- * ------------------------------------------------------------------------------------------------
- */
+/* Text ----------------------------------------------------------------------------------------- */
 
 static void add_quoted(struct buf *b, const char *value)
 {
@@ -109,9 +107,7 @@ void log_line_text(const struct log_line *l, bool color, struct buf *b)
     buf_add_str(b, "\n");
 }
 
-/* JSON
- * ------------------------------------------------------------------------------------------------
- */
+/* JSON ----------------------------------------------------------------------------------------- */
 
 void log_line_json(const struct log_line *l, struct buf *b)
 {
@@ -132,8 +128,7 @@ void log_line_json(const struct log_line *l, struct buf *b)
     buf_add_str(b, "\n");
 }
 
-/* Journal
- * --------------------------------------------------------------------------------------------- */
+/* Journal -------------------------------------------------------------------------------------- */
 
 /* The simple form of the native protocol, "NAME=value\n", is enough: escaping left no newline. */
 void log_line_journal(const struct log_line *l, struct buf *b)

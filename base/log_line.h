@@ -31,8 +31,7 @@ void log_line_init(struct log_line *l, enum log_level level, const char *file, i
 void log_line_add(struct log_line *l, const char *name, const char *value);
 void log_line_done(struct log_line *l);
 
-/* Each adds to b: lines end in a newline, a journal entry is one datagram of its native protocol.
- */
+/* Each adds to b: a line with its newline, or one datagram of the journal's native protocol. */
 void log_line_text(const struct log_line *l, bool color, struct buf *b);
 void log_line_json(const struct log_line *l, struct buf *b);
 void log_line_journal(const struct log_line *l, struct buf *b);

@@ -40,16 +40,19 @@ static char *default_control(void)
 
 /* An agent goes on with the configuration it had when the file turns bad, and that is when people
  * ask for its status. The file may not even be YAML any more: only the line with the socket is
- * looked for. Caller frees. */
+ * looked for. NULL: there is no such file, so nobody works with it. Caller frees. */
 static char *control_of_bad_config(const struct cmd_options *options)
 {
     auto_free char *file = config_path(options->config_file);
     auto_buf struct buf text;
+    auto_err struct err *e = NULL;
     char *rest = NULL, *found = NULL;
 
     buf_init(&text, CONFIG_FILE_MAX);
-    if (!file || !file_read(AT_FDCWD, file, CONFIG_FILE_MAX, true, &text, NULL))
+    if (!file)
         return default_control();
+    if (!file_read(AT_FDCWD, file, CONFIG_FILE_MAX, true, &text, &e))
+        return err_is_absent(e) ? NULL : default_control();
     for (char *line = strtok_r(text.data, "\n", &rest); line && !found;
          line = strtok_r(NULL, "\n", &rest))
         found = control_in_line(line);
@@ -107,11 +110,11 @@ static int ask_with_bad_config(const struct cmd_options *options, const char *na
 {
     auto_free char *control = control_of_bad_config(options);
     auto_err struct err *e = NULL;
-    auto_json json_t *document = ask_agent(control, name, &e);
+    auto_json json_t *document = control ? ask_agent(control, name, &e) : NULL;
 
     if (document)
         return show(options, document, name != NULL);
-    if (!is_nobody_there(e))
+    if (control && !is_nobody_there(e))
         return failed(options, e);
     auto_err struct err *bad = NULL;
     err_set(&bad, ERR_CONFIG, "the configuration is bad and no agent is running");

@@ -60,34 +60,28 @@ static void close_sample(struct buf *out, int64_t value)
 
 /* Certificates --------------------------------------------------------------------------------- */
 
-static const struct cert *live_leaf(const struct managed_view *v)
-{
-    return v->live ? v->live->chain->items[0] : NULL;
-}
-
 static int64_t not_before(const struct managed_view *v, time_t now)
 {
     (void)now;
-    return live_leaf(v) ? (int64_t)live_leaf(v)->not_before : NO_SAMPLE;
+    return v->live ? (int64_t)v->live->not_before : NO_SAMPLE;
 }
 
 static int64_t not_after(const struct managed_view *v, time_t now)
 {
     (void)now;
-    return live_leaf(v) ? (int64_t)live_leaf(v)->not_after : NO_SAMPLE;
+    return v->live ? (int64_t)v->live->not_after : NO_SAMPLE;
 }
 
 static int64_t is_ready(const struct managed_view *v, time_t now)
 {
-    const struct cert *leaf = live_leaf(v);
-    return leaf && leaf->not_before <= now && now < leaf->not_after;
+    return v->live && v->live->not_before <= now && now < v->live->not_after;
 }
 
 /* OCSP, CRLs and ARI would tell; none of them is asked, so no revocation is known. */
 static int64_t is_revoked(const struct managed_view *v, time_t now)
 {
     (void)now;
-    return live_leaf(v) ? 0 : NO_SAMPLE;
+    return v->live ? 0 : NO_SAMPLE;
 }
 
 static int64_t failures(const struct managed_view *v, time_t now)
@@ -163,15 +157,14 @@ static void write_certificate_info(const struct scrape *s)
     metrics_write_head(s->out, s->format, name, METRIC_GAUGE, "What the live certificate is.");
     for (size_t i = 0; i < s->n; i++) {
         const struct managed_view *v = &s->views[i];
-        const struct cert *leaf = live_leaf(v);
-        if (!leaf)
+        if (!v->live)
             continue;
         open_sample(s->out, name, v);
         add_label(s->out, "issuer", v->config->issuer->name);
-        add_label(s->out, "serial", leaf->serial_hex);
-        add_label(s->out, "sha256", leaf->sha256_hex);
-        add_label(s->out, "issuer_cn", leaf->issuer_cn);
-        add_label(s->out, "key_type", leaf->key_type_name);
+        add_label(s->out, "serial", v->live->serial);
+        add_label(s->out, "sha256", v->live->sha256);
+        add_label(s->out, "issuer_cn", v->live->issuer_cn);
+        add_label(s->out, "key_type", v->live->key_type);
         close_sample(s->out, 1);
     }
 }

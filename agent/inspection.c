@@ -182,17 +182,20 @@ static bool find_generation(struct inspection *i, struct state *state, const cha
         return false;
     *ret_has_live = list.live > 0;
     for (size_t n = list.n; n > 0 && !found; n--) {
+        struct generation_facts facts = {0};
         auto_err struct err *e = NULL;
-        struct generation *g = generation_load(state, certificate, list.numbers[n - 1], &e);
-        if (!g && list.numbers[n - 1] == list.live) /* then nobody can tell what is live */
-            err_move(err, &e);
-        found = g && strcmp(generation_sha256(g), sha256) == 0;
-        if (found) {
-            i->generation = g->number;
-            i->is_live = g->number == list.live;
+        int64_t number = list.numbers[n - 1];
+        if (!generation_facts(state, certificate, number, &facts, NULL, &e)) {
+            if (number == list.live) /* then nobody can tell what is live */
+                err_move(err, &e);
+            continue;
         }
-        if (g)
-            generation_unref(g);
+        found = strcmp(facts.sha256, sha256) == 0;
+        if (found) {
+            i->generation = number;
+            i->is_live = number == list.live;
+        }
+        generation_facts_done(&facts);
     }
     generation_list_done(&list);
     return found;
@@ -255,11 +258,13 @@ static json_t *staple_json(const struct inspection *i)
 
 static json_t *tls_json(const struct inspection *i)
 {
+    if (!i->connect)
+        return json_null();
     json_t *j = json_object();
 
-    json_put_str(j, "version", i->connect ? i->version : NULL);
-    json_put_str(j, "cipher", i->connect ? i->cipher : NULL);
-    json_put(j, "handshake_ms", i->connect ? json_integer(i->handshake_ms) : json_null());
+    json_put_str(j, "version", i->version);
+    json_put_str(j, "cipher", i->cipher);
+    json_put_int(j, "handshake_ms", i->handshake_ms);
     return j;
 }
 

@@ -12,7 +12,7 @@ struct managed {
     struct config_certificate config;
     struct schedule schedule;
     struct deploy_record record;
-    struct generation live;
+    struct generation_facts live;
     struct config_server *servers[4];
 };
 
@@ -93,6 +93,17 @@ void managed_view(const struct managed *m, struct managed_view *ret)
     ret->live = m->live.number > 0 ? &m->live : NULL;
 }
 
+json_t *managed_cert_json(const struct generation_facts *f)
+{
+    if (!f)
+        return json_null();
+    json_t *j = json_object();
+
+    json_put_str(j, "sha256", f->sha256);
+    json_put_time(j, "not_after", f->not_after);
+    return j;
+}
+
 /* n certificates without a generation: "c0", "c1", ... of the issuer "ca". */
 static inline void fake_manager_init(struct manager *m, size_t n)
 {
@@ -119,15 +130,23 @@ static inline void fake_manager_init(struct manager *m, size_t n)
     }
 }
 
-/* Makes generation `number` with this chain (borrowed) live. */
+/* Makes generation `number` with this chain live (borrowed: as long as the manager). */
 static inline void fake_manager_live(struct managed *c, int64_t number, struct chain *chain)
 {
-    c->live = (struct generation){.number = number, .chain = chain};
+    const struct cert *leaf = chain->items[0];
+
+    c->live = (struct generation_facts){.number = number,
+                                        .sha256 = leaf->sha256_hex,
+                                        .serial = leaf->serial_hex,
+                                        .issuer_cn = leaf->issuer_cn,
+                                        .key_type = leaf->key_type_name,
+                                        .not_before = leaf->not_before,
+                                        .not_after = leaf->not_after};
     c->view.newest = number;
     c->view.state = "idle";
     c->view.reason = RENEW_NOT_DUE;
     c->view.exit_status = 0;
-    c->view.renew_at = chain->items[0]->not_after - 30 * 86400;
+    c->view.renew_at = leaf->not_after - 30 * 86400;
 }
 
 static inline void fake_manager_done(struct manager *m)

@@ -105,7 +105,7 @@ static json_t *certificate_json(const struct managed_view *v)
     json_put_str(j, "state", v->state);
     json_put(j, "generation", number_or_null(v->live ? v->live->number : 0));
     json_put(j, "newest_generation", number_or_null(v->newest));
-    json_put(j, "live", cert_to_json(v->live ? v->live->chain->items[0] : NULL));
+    json_put(j, "live", managed_cert_json(v->live));
     json_put(j, "staple", staple_json());
     json_put(j, "renew", renew_json(v));
     json_put_int(j, "failures", (int64_t)v->schedule->failures + v->record->failures);

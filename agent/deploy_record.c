@@ -15,12 +15,9 @@ static const char *const stage_names[] = {
     [DEPLOY_BACK_PROVE] = "back-prove",
 };
 static const char *const outcome_names[] = {
-    [OUTCOME_NONE] = "none",
-    [OUTCOME_PROVEN] = "proven",
-    [OUTCOME_DEPLOYED] = "deployed",
-    [OUTCOME_ROLLED_BACK] = "rolled-back",
-    [OUTCOME_REFUSED] = "refused",
-    [OUTCOME_FAILED] = "failed",
+    [OUTCOME_NONE] = "none",         [OUTCOME_PROVEN] = "proven",
+    [OUTCOME_DEPLOYED] = "deployed", [OUTCOME_ROLLED_BACK] = "rolled-back",
+    [OUTCOME_REFUSED] = "refused",   [OUTCOME_FAILED] = "failed",
 };
 static const char *const baseline_names[] = {
     [BASELINE_UNKNOWN] = "unknown",
@@ -29,13 +26,19 @@ static const char *const baseline_names[] = {
     [BASELINE_OTHER] = "other",
 };
 static const char *const server_names[] = {
-    [SERVER_PENDING] = "pending",   [SERVER_CHECKED] = "checked",   [SERVER_RELOADED] = "reloaded",
-    [SERVER_PROVEN] = "proven",     [SERVER_UNPROVEN] = "unproven", [SERVER_ROLLED_BACK] = "rolled-back",
+    [SERVER_PENDING] = "pending",   [SERVER_CHECKED] = "checked",
+    [SERVER_RELOADED] = "reloaded", [SERVER_PROVEN] = "proven",
+    [SERVER_UNPROVEN] = "unproven", [SERVER_ROLLED_BACK] = "rolled-back",
 };
 
 const char *deploy_stage_name(enum deploy_stage stage)
 {
     return stage_names[stage];
+}
+
+bool deploy_stage_is_back(enum deploy_stage stage)
+{
+    return stage == DEPLOY_BACK_SWITCH || stage == DEPLOY_BACK_RELOAD || stage == DEPLOY_BACK_PROVE;
 }
 
 /* Index of a name in a table; 0 when it is none of them. */
@@ -128,6 +131,46 @@ struct output_row *deploy_record_output(struct deploy_record *r, const char *typ
     return o;
 }
 
+static bool has_server(const struct config_certificate *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_servers; i++) {
+        if (strcmp(c->servers[i]->server.name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool has_output(const struct config_certificate *c, const struct output_row *row)
+{
+    for (size_t i = 0; i < c->n_outputs; i++) {
+        if (strcmp(c->outputs[i].path, row->path) == 0 &&
+            strcmp(c->outputs[i].type->name, row->type) == 0)
+            return true;
+    }
+    return false;
+}
+
+void deploy_record_fit(struct deploy_record *r, const struct config_certificate *c)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < r->n_servers; i++) {
+        if (has_server(c, r->servers[i].name))
+            r->servers[kept++] = r->servers[i];
+        else
+            server_row_done(&r->servers[i]);
+    }
+    r->n_servers = kept;
+    kept = 0;
+    for (size_t i = 0; i < r->n_outputs; i++) {
+        if (has_output(c, &r->outputs[i]))
+            r->outputs[kept++] = r->outputs[i];
+        else
+            output_row_done(&r->outputs[i]);
+    }
+    r->n_outputs = kept;
+}
+
 static void read_text(char *out, size_t size, const char *text)
 {
     if (text && strlen(text) < size)
@@ -139,8 +182,8 @@ static void read_endpoint(struct endpoint_row *e, const json_t *j)
     e->connect = xstrdup(json_str(j, "connect"));
     e->address = xstrdup(json_str(j, "address"));
     e->sni = xstrdup(json_str(j, "sni"));
-    e->baseline =
-        (enum baseline)name_index(baseline_names, ARRAY_LEN(baseline_names), json_str(j, "baseline"));
+    e->baseline = (enum baseline)name_index(baseline_names, ARRAY_LEN(baseline_names),
+                                            json_str(j, "baseline"));
     e->answered = json_bool(j, "answered");
     e->serves_live = json_bool(j, "serves_live");
     e->sha256 = xstrdup(json_str(j, "sha256"));
@@ -190,10 +233,12 @@ void deploy_record_read(struct deploy_record *r, const json_t *j)
     r->target = json_int(j, "target");
     r->previous = json_int(j, "previous");
     r->candidate = json_int(j, "candidate");
-    r->stage = (enum deploy_stage)name_index(stage_names, ARRAY_LEN(stage_names), json_str(j, "stage"));
-    r->outcome =
-        (enum deploy_outcome)name_index(outcome_names, ARRAY_LEN(outcome_names), json_str(j, "outcome"));
+    r->stage =
+        (enum deploy_stage)name_index(stage_names, ARRAY_LEN(stage_names), json_str(j, "stage"));
+    r->outcome = (enum deploy_outcome)name_index(outcome_names, ARRAY_LEN(outcome_names),
+                                                 json_str(j, "outcome"));
     r->alone = json_bool(j, "alone");
+    r->stays = json_bool(j, "stays");
     int64_t failures = json_int(j, "failures");
     r->failures = failures > 0 && failures < 1000000 ? (int)failures : 0;
     r->next_try = json_time(j, "next_try");
@@ -234,7 +279,8 @@ static json_t *endpoint_to_json(const struct endpoint_row *e)
     return j;
 }
 
-static json_t *server_members(const struct server_row *s, json_t *(*endpoint)(const struct endpoint_row *))
+static json_t *server_members(const struct server_row *s,
+                              json_t *(*endpoint)(const struct endpoint_row *))
 {
     json_t *j = json_object();
     json_put_str(j, "name", s->name);
@@ -273,6 +319,7 @@ json_t *deploy_record_to_json(const struct deploy_record *r)
     json_put_str(j, "stage", stage_names[r->stage]);
     json_put_str(j, "outcome", outcome_names[r->outcome]);
     json_put_bool(j, "alone", r->alone);
+    json_put_bool(j, "stays", r->stays);
     json_put_int(j, "failures", r->failures);
     json_put_time(j, "next_try", r->next_try);
     json_put(j, "error", err_to_json(r->error));

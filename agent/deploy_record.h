@@ -1,12 +1,13 @@
-/* deploy.json of one certificate: the generation all outputs converge to, and per output and server how
- * far that got. Saved before each step that needs it, so that a start goes on where a kill -9 stopped.
- * A plain value with its JSON form. */
+/* deploy.json of one certificate: the generation all outputs converge to, and per output and server
+ * how far that got. Saved before each step that needs it, so that a start goes on where a kill -9
+ * stopped. A plain value with its JSON form. */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
+#include "agent/config.h"
 #include "base/err.h"
 #include "base/json.h"
 
@@ -21,6 +22,7 @@ enum deploy_stage {
     DEPLOY_BACK_PROVE,
 };
 const char *deploy_stage_name(enum deploy_stage stage);
+bool deploy_stage_is_back(enum deploy_stage stage);
 
 enum deploy_outcome {
     OUTCOME_NONE,
@@ -41,10 +43,10 @@ enum baseline {
 struct endpoint_row {
     char *connect, *address, *sni; /* address: numeric; NULL when the name could not be resolved */
     enum baseline baseline;
-    bool answered;     /* at the last probe */
-    bool serves_live;  /* at the last probe: the leaf that should be served */
-    char *sha256;      /* of the leaf served last, or NULL */
-    time_t not_after;  /* of that leaf */
+    bool answered;    /* at the last probe */
+    bool serves_live; /* at the last probe: the leaf that should be served */
+    char *sha256;     /* of the leaf served last, or NULL */
+    time_t not_after; /* of that leaf */
     int64_t handshake_ms;
     char version[16], cipher[64];
     time_t checked_at;
@@ -84,9 +86,10 @@ struct deploy_record {
     int64_t candidate; /* the newest generation that was given to a deployment */
     enum deploy_stage stage;
     enum deploy_outcome outcome;
-    bool alone;       /* deployed by itself because a shared check or reload failed */
-    int failures;     /* in a row, for the candidate */
-    time_t next_try;  /* 0: none wanted */
+    bool alone;      /* deployed by itself because a shared check or reload failed */
+    bool stays;      /* something failed (error), but there is nothing fit to go back to */
+    int failures;    /* in a row, for the candidate */
+    time_t next_try; /* 0: none wanted */
     struct err *error;
     char *attempt;
     struct output_row *outputs;
@@ -95,12 +98,16 @@ struct deploy_record {
     size_t n_servers;
 };
 
-void deploy_record_read(struct deploy_record *r, const json_t *document); /* NULL: an empty record */
+/* NULL: an empty record. */
+void deploy_record_read(struct deploy_record *r, const json_t *document);
 json_t *deploy_record_to_json(const struct deploy_record *r);
 void deploy_record_done(struct deploy_record *r);
+/* Drops the rows of servers and outputs that the configuration does not have any more. */
+void deploy_record_fit(struct deploy_record *r, const struct config_certificate *c);
 /* Finds or adds. The pointer is valid until the next add. */
 struct server_row *deploy_record_server(struct deploy_record *r, const char *name);
-struct output_row *deploy_record_output(struct deploy_record *r, const char *type, const char *path);
+struct output_row *deploy_record_output(struct deploy_record *r, const char *type,
+                                        const char *path);
 void endpoint_row_done(struct endpoint_row *e);
 void server_row_clear_endpoints(struct server_row *s);
 struct endpoint_row *server_row_add_endpoint(struct server_row *s);

@@ -4,10 +4,11 @@
  *   load order.json and the order's key; what does not fit the configuration any more is abandoned
  *   no key: make one (or take the live one) and save it
  *   order_start: resumes or begins; its saves go to order.json
- *   chain accepted: write the generation, then remove order.json and the key's copy
+ *   chain accepted: write the generation, remove order.json and the key's copy
  *
- * A kill after the generation was written and before order.json and the key's copy were removed leaves an
- * order whose key is in the newest generation (settings.newest): such leftovers are removed first. */
+ * A kill after the generation was written may leave order.json or the key's copy. The next attempt
+ * sees that the key, or the certificate, is that of the newest generation (settings.newest), and
+ * removes them. */
 #include "agent/issuance.h"
 
 #include <string.h>
@@ -23,13 +24,14 @@ struct issuance {
     struct issuer_wait *wait;
     struct key_job *making;
     struct save *save;         /* key, order.json, or account */
+    struct generation *newest; /* on disk; loaded only where it matters, else NULL */
+    struct key *reuse;         /* its key, when key.reuse is set and its type fits, or NULL */
     struct key *key;
-    json_t *saved;             /* order.json to go on with, or NULL */
+    json_t *saved; /* order.json to go on with, or NULL */
     struct abandon *abandon;
     struct order *order;
     struct generation_job *writing;
-    struct generation *generation; /* written; order.json still to be removed */
-    struct err *error;             /* of an order whose state is being removed */
+    struct generation *generation; /* written */
 };
 
 void issuance_free(struct issuance *i)
@@ -42,12 +44,11 @@ void issuance_free(struct issuance *i)
     abandon_free(i->abandon);
     order_free(i->order);
     generation_job_free(i->writing);
-    if (i->generation)
-        generation_unref(i->generation);
+    generation_unref(i->generation);
     key_unref(i->key);
-    key_unref(i->settings.reuse);
+    key_unref(i->reuse);
+    generation_unref(i->newest);
     json_decref(i->saved);
-    err_free(i->error);
     free(i->attempt);
     free(i);
 }
@@ -62,7 +63,8 @@ static void issuance_finish(struct issuance *i, const struct err *e)
     events.done(g, copy, events.userdata);
 }
 
-static void issuance_fail(struct issuance *i, const struct err *e, const char *step, const char *what)
+static void issuance_fail(struct issuance *i, const struct err *e, const char *step,
+                          const char *what)
 {
     auto_err struct err *copy = err_copy(e);
 
@@ -82,38 +84,13 @@ static const char *name_of(const struct issuance *i)
     return i->settings.certificate->name;
 }
 
-/* After the order ----------------------------------------------------------------------------------- */
+/* After the order ------------------------------------------------------------------------------ */
 
-static void on_order_removed(const struct err *e, void *userdata)
+/* Not awaited: what a kill leaves is recognised by the next attempt (see above). */
+static void remove_leftovers(struct issuance *i)
 {
-    struct issuance *i = userdata;
-
-    i->save = NULL;
-    if (e) /* harmless: it is recognised by its key at the next start */
-        log_failure(LOG_LEVEL_WARNING, e, "order.json not removed", "certificate", name_of(i));
-    if (i->error) {
-        auto_err struct err *error = take(i->error);
-        issuance_finish(i, error);
-        return;
-    }
-    issuance_finish(i, NULL);
-}
-
-/* The order first: a key without an order is used for the next one, an order without its key is lost. */
-static void on_order_gone(const struct err *e, void *userdata)
-{
-    struct issuance *i = userdata;
-
-    if (e || i->error) { /* a key that was never certified may serve the next order */
-        on_order_removed(e, i);
-        return;
-    }
-    i->save = state_remove_order_key(state_of(i), name_of(i), on_order_removed, i);
-}
-
-static void remove_order(struct issuance *i)
-{
-    i->save = state_save(state_of(i), name_of(i), "order", NULL, on_order_gone, i);
+    (void)state_save(state_of(i), name_of(i), "order", NULL, NULL, NULL);
+    (void)state_remove_order_key(state_of(i), name_of(i), NULL, NULL);
 }
 
 static void on_generation(struct generation *g, const struct err *e, void *userdata)
@@ -125,8 +102,9 @@ static void on_generation(struct generation *g, const struct err *e, void *userd
         issuance_fail(i, e, "store", "writing the new generation");
         return;
     }
+    remove_leftovers(i);
     i->generation = g;
-    remove_order(i);
+    issuance_finish(i, NULL);
 }
 
 static json_t *generation_info(const struct issuance *i, const struct cert *leaf)
@@ -142,27 +120,36 @@ static json_t *generation_info(const struct issuance *i, const struct cert *leaf
     return j;
 }
 
+static void make_key(struct issuance *i);
+
 static void on_order_done(struct order *o, struct chain *chain, const struct err *e, bool resumable,
                           void *userdata)
 {
     struct issuance *i = userdata;
+    auto_chain struct chain *issued = chain;
 
     (void)o;
     order_free(take(i->order));
-    if (e && resumable) {
+    if (e) {
+        if (!resumable) /* the key was never certified: it serves the next order */
+            (void)state_save(state_of(i), name_of(i), "order", NULL, NULL, NULL);
         issuance_finish(i, e);
-    } else if (e) {
-        i->error = err_copy(e);
-        remove_order(i);
-    } else {
-        i->events.activity("writing the new generation", i->events.userdata);
-        auto_json json_t *info = generation_info(i, chain->items[0]);
-        i->writing = generation_write(state_of(i), name_of(i), chain, i->key, info, on_generation, i);
-        chain_free(chain);
+        return;
     }
+    if (i->newest && strcmp(issued->items[0]->sha256_hex, generation_sha256(i->newest)) == 0) {
+        /* An order of the past with a key that is used again: we have its certificate already. */
+        remove_leftovers(i);
+        key_unref(take(i->key));
+        json_decref(take(i->saved));
+        make_key(i);
+        return;
+    }
+    i->events.activity("writing the new generation", i->events.userdata);
+    auto_json json_t *info = generation_info(i, issued->items[0]);
+    i->writing = generation_write(state_of(i), name_of(i), issued, i->key, info, on_generation, i);
 }
 
-/* The order ----------------------------------------------------------------------------------------- */
+/* The order ------------------------------------------------------------------------------------ */
 
 static void on_saved_for_order(const struct err *e, void *userdata)
 {
@@ -178,8 +165,11 @@ static void on_saved_for_order(const struct err *e, void *userdata)
 static void on_order_save(struct order *o, const json_t *state, void *userdata)
 {
     struct issuance *i = userdata;
+    auto_json json_t *whole = json_copy((json_t *)(uintptr_t)state); /* reads it only */
+
     (void)o;
-    i->save = state_save(state_of(i), name_of(i), "order", state, on_saved_for_order, i);
+    json_put_str(whole, "challenge", i->settings.certificate->solver->name);
+    i->save = state_save(state_of(i), name_of(i), "order", whole, on_saved_for_order, i);
 }
 
 static void on_account_save(struct order *o, const json_t *json, void *userdata)
@@ -208,7 +198,7 @@ static void start_order(struct issuance *i)
                 .terms_agreed = issuer->terms_agreed,
                 .eab_kid = issuer->eab_kid,
                 .eab_hmac = issuer->eab_hmac,
-                .maybe_registered = issuer_maybe_registered(i->settings.issuer),
+                .maybe_registered = issuer_begin_registration(i->settings.issuer),
             },
         .label = c->name,
         .attempt = i->attempt,
@@ -230,7 +220,7 @@ static void start_order(struct issuance *i)
     i->order = order_start(&settings, &events, i->saved);
 }
 
-/* The key ------------------------------------------------------------------------------------------- */
+/* The key -------------------------------------------------------------------------------------- */
 
 static void on_key_saved(const struct err *e, void *userdata)
 {
@@ -260,15 +250,15 @@ static void make_key(struct issuance *i)
 {
     const struct config_certificate *c = i->settings.certificate;
 
-    if (i->settings.reuse) {
-        on_key_made(key_ref(i->settings.reuse), NULL, i);
+    if (i->reuse) {
+        on_key_made(key_ref(i->reuse), NULL, i);
         return;
     }
     i->events.activity("making a key", i->events.userdata);
     i->making = key_generate(i->settings.services->worker, c->key_type, on_key_made, i);
 }
 
-/* What is on disk ----------------------------------------------------------------------------------- */
+/* What is on disk ------------------------------------------------------------------------------ */
 
 static bool same_set(const struct strv *a, const struct strv *b)
 {
@@ -286,10 +276,13 @@ static bool order_fits(const struct issuance *i)
     const struct config_certificate *c = i->settings.certificate;
     auto_strv struct strv names = {0};
     const char *directory = json_str(i->saved, "directory");
+    const char *challenge = json_str(i->saved, "challenge");
 
     json_read_strv(i->saved, "names", &names);
-    return directory && strcmp(directory, c->issuer->directory) == 0 && same_set(&names, &c->names) &&
-           i->key && key_type(i->key) == c->key_type;
+    if (challenge && strcmp(challenge, c->solver->name) != 0)
+        return false;
+    return directory && strcmp(directory, c->issuer->directory) == 0 &&
+           same_set(&names, &c->names) && i->key && key_type(i->key) == c->key_type;
 }
 
 static void on_abandoned(void *userdata)
@@ -301,26 +294,35 @@ static void on_abandoned(void *userdata)
     make_key(i);
 }
 
-/* Goes on with the order on disk, or gives it up and makes a key for a new one. */
-static void on_leftovers_removed(const struct err *e, void *userdata)
+/* The newest generation, for its key: to use it again, or to know an order of the past by it. */
+static void load_newest(struct issuance *i)
 {
-    struct issuance *i = userdata;
+    const struct config_certificate *c = i->settings.certificate;
+    auto_err struct err *e = NULL;
 
-    i->save = NULL;
+    if (i->settings.newest == 0 || (!i->key && !c->key_reuse))
+        return;
+    i->newest = generation_load(state_of(i), name_of(i), i->settings.newest, &e);
     if (e)
-        issuance_fail(i, e, "resume", "removing an order that is done");
-    else
-        make_key(i);
+        log_failure(LOG_LEVEL_WARNING, e, "newest generation unusable", "certificate", name_of(i));
+    if (i->newest && c->key_reuse && key_type(i->newest->key) == c->key_type)
+        i->reuse = key_ref(i->newest->key);
 }
 
-static void on_leftover_order_removed(const struct err *e, void *userdata)
+/* The order on disk does not fit: its authorizations are given up before a new one is placed. */
+static void give_up_order(struct issuance *i)
 {
-    struct issuance *i = userdata;
+    const char *directory = json_str(i->saved, "directory");
+    struct issuer *old =
+        directory ? i->settings.find_issuer(directory, i->settings.userdata) : NULL;
 
-    if (e)
-        on_leftovers_removed(e, i);
-    else
-        i->save = state_remove_order_key(state_of(i), name_of(i), on_leftovers_removed, i);
+    key_unref(take(i->key));
+    if (old && issuer_account(old)) {
+        i->events.activity("giving up the order of the old configuration", i->events.userdata);
+        i->abandon = order_abandon(issuer_session(old), i->saved, on_abandoned, i);
+        return;
+    }
+    on_abandoned(i);
 }
 
 static void continue_from_disk(struct issuance *i)
@@ -333,36 +335,29 @@ static void continue_from_disk(struct issuance *i)
         return;
     }
     i->key = state_load_order_key(state_of(i), name_of(i), &e);
-    if (e)
-        log_failure(LOG_LEVEL_WARNING, e, "the key of the order under way is unusable", "certificate",
-                    name_of(i));
-    if (i->key && i->settings.newest && key_equal(i->key, i->settings.newest->key) &&
-        !i->settings.reuse) {
+    if (e) {
+        issuance_fail(i, e, "resume", "the key of the order under way");
+        return;
+    }
+    load_newest(i);
+    if (i->key && i->newest && key_equal(i->key, i->newest->key) && !i->reuse) {
+        remove_leftovers(i);
         key_unref(take(i->key));
         json_decref(take(i->saved));
-        i->save = state_save(state_of(i), name_of(i), "order", NULL, on_leftover_order_removed, i);
-        return;
     }
+    bool may_use_key = i->key && key_type(i->key) == i->settings.certificate->key_type;
     if (i->saved && order_fits(i)) {
-        log_info("going on with the order under way", "certificate", name_of(i), "attempt", i->attempt);
+        log_info("going on with the order under way", "certificate", name_of(i), "attempt",
+                 i->attempt);
         start_order(i);
-        return;
-    }
-    bool fresh_key = i->key && !i->saved && !i->settings.reuse &&
-                     key_type(i->key) == i->settings.certificate->key_type;
-    if (fresh_key) { /* saved, but its order was never placed */
+    } else if (i->saved) {
+        give_up_order(i);
+    } else if (may_use_key && !i->reuse) { /* saved, but its order was never placed */
         start_order(i);
-        return;
+    } else {
+        key_unref(take(i->key));
+        make_key(i);
     }
-    key_unref(take(i->key));
-    const char *directory = json_str(i->saved, "directory");
-    if (directory && strcmp(directory, i->settings.certificate->issuer->directory) == 0) {
-        i->events.activity("giving up the order of the old configuration", i->events.userdata);
-        i->abandon = order_abandon(issuer_session(i->settings.issuer), i->saved, on_abandoned, i);
-        return;
-    }
-    json_decref(take(i->saved));
-    make_key(i);
 }
 
 static void on_prepared(const struct err *e, void *userdata)
@@ -382,7 +377,6 @@ struct issuance *issuance_start(const struct issuance_settings *settings,
     struct issuance *i = xcalloc(1, sizeof *i);
 
     i->settings = *settings;
-    i->settings.reuse = settings->reuse ? key_ref(settings->reuse) : NULL;
     i->attempt = xstrdup(settings->attempt);
     i->events = *events;
     i->wait = issuer_prepare(settings->issuer, on_prepared, i);

@@ -1,6 +1,6 @@
-/* One attempt to get a new generation for a certificate: account key, certificate key, order, acceptance,
- * generation on disk. Everything it needs after a kill is on disk before it is needed: the key and the
- * order's URL; an attempt that finds them goes on with the same order. */
+/* One attempt to get a new generation for a certificate: account key, certificate key, order,
+ * acceptance, generation on disk. Everything it needs after a kill is on disk before it is needed:
+ * the key and the order's URL; an attempt that finds them goes on with the same order. */
 #pragma once
 
 #include "agent/config.h"
@@ -12,9 +12,11 @@ struct issuance_settings {
     const struct services *services;
     const struct config_certificate *certificate;
     struct issuer *issuer;
-    struct key *reuse;      /* the live key when key.reuse is set and its type fits, or NULL */
-    struct generation *newest; /* the newest generation on disk, or NULL */
+    /* The issuer of a directory URL, for orders of an old configuration; NULL: none is known. */
+    struct issuer *(*find_issuer)(const char *directory, void *userdata);
+    int64_t newest; /* the newest generation on disk, or 0 */
     const char *attempt;
+    void *userdata; /* of find_issuer */
 };
 
 struct issuance_events {

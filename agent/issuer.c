@@ -18,7 +18,7 @@ struct issuer {
     const struct services *services;
     char *name, *directory, *ca_file;
     struct session *session;
-    bool maybe_registered;
+    bool maybe_registered; /* newAccount may have reached the CA, but no account URL is on disk */
     struct issuer_wait *waits;
     struct key *new_key; /* being saved */
     struct key_job *making;
@@ -109,9 +109,17 @@ const char *issuer_account(const struct issuer *i)
     return session_account_url(i->session);
 }
 
-bool issuer_maybe_registered(const struct issuer *i)
+bool issuer_begin_registration(struct issuer *i)
 {
-    return i->maybe_registered;
+    bool maybe = i->maybe_registered;
+
+    i->maybe_registered = !issuer_account(i);
+    return maybe;
+}
+
+const char *issuer_directory(const struct issuer *i)
+{
+    return i->directory;
 }
 
 void issuer_wait_free(struct issuer_wait *w)

@@ -1,6 +1,6 @@
-/* A configured issuer at run time: its ACME session and its account on disk. Shared by all certificates
- * of the issuer; made on first use, kept over a reload of the configuration while directory and trust
- * stay the same. */
+/* A configured issuer at run time: its ACME session and its account on disk. Shared by all
+ * certificates of the issuer; made on first use, kept over a reload of the configuration while
+ * directory and trust stay the same. */
 #pragma once
 
 #include "acme/session.h"
@@ -9,20 +9,23 @@
 
 struct issuer;
 /* NULL and err when the account on disk cannot be read. */
-NODISCARD struct issuer *issuer_new(const struct services *services, const struct config_issuer *config,
-                                    int64_t timeout_s, struct err **err);
+NODISCARD struct issuer *issuer_new(const struct services *services,
+                                    const struct config_issuer *config, int64_t timeout_s,
+                                    struct err **err);
 void issuer_free(struct issuer *i);
 /* Whether the issuer fits a (new) configuration. */
 bool issuer_fits(const struct issuer *i, const struct config_issuer *config);
 const char *issuer_name(const struct issuer *i);
+const char *issuer_directory(const struct issuer *i);
 struct session *issuer_session(struct issuer *i);
 /* Account URL or NULL. */
 const char *issuer_account(const struct issuer *i);
-/* Whether newAccount may have reached the CA although no account URL is on disk. */
-bool issuer_maybe_registered(const struct issuer *i);
+/* An account is about to be asked for: whether an earlier newAccount may have reached the CA
+ * although no account URL is on disk. True from then on, until the account is saved. */
+bool issuer_begin_registration(struct issuer *i);
 
-/* Makes sure that an account key is on disk (made if there is none). e: borrowed, NULL when it is. Calls
- * back on a later turn; freeing the handle cancels, it is gone at the callback. */
+/* Makes sure that an account key is on disk (made if there is none). e: borrowed, NULL when it is.
+ * Calls back on a later turn; freeing the handle cancels, it is gone at the callback. */
 struct issuer_wait;
 typedef void issuer_fn(const struct err *e, void *userdata);
 struct issuer_wait *issuer_prepare(struct issuer *i, issuer_fn *fn, void *userdata);

@@ -1,5 +1,6 @@
 /* Everything of one Everleaf process that works on certificates: services, issuers, rollouts, one
- * managed per configured certificate, and the places among the renewals under way. Used by the agent
+ * managed per configured certificate, and the places among the renewals under way. Used by the
+ * agent
  * (`run`), by one-shot commands, and read-only by `status` without an agent. */
 #pragma once
 
@@ -13,20 +14,21 @@ struct manager;
 struct manager_settings {
     struct loop *loop;
     struct config *config; /* referenced */
-    bool read_only;        /* no lock, nothing is written or started: for `status` without an agent */
+    bool read_only; /* no lock, nothing is written or started: for `status` without an agent */
     /* A certificate says what it is doing; may be NULL. */
     void (*activity)(const char *certificate, const char *text, void *userdata);
     void *userdata;
 };
 
-/* NULL and err when the state directory cannot be opened (code EWOULDBLOCK: another process has it). */
+/* NULL and err when the state directory cannot be opened (code EWOULDBLOCK: another process has
+ * it). */
 NODISCARD struct manager *manager_new(const struct manager_settings *settings, struct err **err);
 void manager_free(struct manager *m); /* stops everything; what is on disk stays good */
 
 /* From now on every certificate follows its schedule. One-shot commands do not call it. */
 void manager_start(struct manager *m);
-/* A good new configuration (SIGHUP): certificates are added, changed and dropped (their files stay);
- * work under way ends under the settings it began with. */
+/* A good new configuration (SIGHUP): certificates are added, changed and dropped (their files
+ * stay); work under way ends under the settings it began with. */
 void manager_reload(struct manager *m, struct config *config);
 /* A bad new configuration was refused: shown in status and metrics until the next good one. */
 void manager_reload_failed(struct manager *m, const struct err *e);

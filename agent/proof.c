@@ -2,14 +2,13 @@
 
 #include <string.h>
 
+#include "agent/metrics.h"
 #include "base/clock.h"
-#include "pki/name.h"
 #include "pki/probe.h"
 
-#define SURVEY_TIMEOUT_MS 5000
-#define PROBE_TIMEOUT_MS  5000
-#define PAUSE_FIRST_MS    20
-#define PAUSE_MAX_MS      1000
+#define PROBE_TIMEOUT_MS 5000
+#define PAUSE_FIRST_MS   20
+#define PAUSE_MAX_MS     1000
 
 /* One row being looked at, or (row < 0) one endpoint whose name is being resolved. */
 struct target {
@@ -31,7 +30,7 @@ struct proof {
     bool survey;
     struct target **targets;
     size_t n_targets;
-    size_t open; /* targets not settled */
+    size_t open;           /* targets not settled */
     struct timer *nothing; /* ends a proof without targets on a later turn */
     proof_fn *fn;
     void *userdata;
@@ -105,7 +104,8 @@ static bool is_trusted(const struct target *t, const struct probe_result *result
                                     sni && *sni ? sni : NULL, clock_now(), &text);
     if (strcmp(trust, "ok") == 0)
         return true;
-    return err_set(err, ERR_REFUSED, "%s serves the new certificate, but its chain is not trusted: %s",
+    return err_set(err, ERR_REFUSED,
+                   "%s serves the new certificate, but its chain is not trusted: %s",
                    target_row(t)->address, text ? text : trust);
 }
 
@@ -120,6 +120,8 @@ static bool row_note(const struct target *t, const struct probe_result *result)
     row->answered = true;
     row->checked_at = clock_now();
     row->handshake_ms = result->handshake_ms;
+    metrics_observe(t->proof->settings.services->metrics, METRIC_ENDPOINT_HANDSHAKE, NULL,
+                    result->handshake_ms);
     row->not_after = leaf->not_after;
     memcpy(row->version, result->version, sizeof row->version);
     memcpy(row->cipher, result->cipher, sizeof row->cipher);
@@ -128,8 +130,8 @@ static bool row_note(const struct target *t, const struct probe_result *result)
     if (row->serves_live)
         row->serves_live = is_trusted(t, result, &e);
     else if (wanted)
-        err_set(&e, ERR_SYSTEM, "%s serves another certificate (serial %s, issued by %s)", row->address,
-                leaf->serial_hex, leaf->issuer_cn);
+        err_set(&e, ERR_SYSTEM, "%s serves another certificate (serial %s, issued by %s)",
+                row->address, leaf->serial_hex, leaf->issuer_cn);
     row_set_error(row, t->proof->survey ? NULL : e);
     return row->serves_live;
 }
@@ -205,10 +207,9 @@ static void probe_now(struct target *t)
 {
     struct proof *p = t->proof;
     const char *sni = target_row(t)->sni;
-    int64_t timeout = p->survey ? SURVEY_TIMEOUT_MS : PROBE_TIMEOUT_MS;
 
-    t->probe = probe_start(p->settings.services->loop, &t->address, sni && *sni ? sni : NULL, PROBE_ANY,
-                           timeout, p->survey ? on_surveyed : on_probed, t);
+    t->probe = probe_start(p->settings.services->loop, &t->address, sni && *sni ? sni : NULL,
+                           PROBE_ANY, PROBE_TIMEOUT_MS, p->survey ? on_surveyed : on_probed, t);
 }
 
 static void probe_again(void *userdata)
@@ -269,8 +270,8 @@ static void resolve_text(struct target *t, const char *text, resolve_fn *fn)
     struct endpoint endpoint = {0};
     auto_err struct err *e = NULL;
 
-    /* The configuration was checked: a text that does not parse can only come from a damaged record,
-     * and then resolving an empty endpoint fails in the ordinary way. */
+    /* The configuration was checked: a text that does not parse can only come from a damaged
+     * record, and then resolving an empty endpoint fails in the ordinary way. */
     if (!endpoint_parse(text, &endpoint, &e))
         endpoint = (struct endpoint){.host = xstrdup("invalid."), .port = xstrdup("0")};
     t->resolve = resolve_start(t->proof->settings.services->worker, &endpoint, fn, t);
@@ -364,7 +365,10 @@ bool proof_row_is_settled(const struct config_server *server, const struct serve
 
     if (!endpoint || e->serves_live)
         return true;
-    for (size_t i = 0; endpoint->addresses_any && i < row->n_endpoints; i++) {
+    /* Of the addresses of a name only those that answered at the baseline count ("localhost" has
+     * two, and few servers listen on both). */
+    bool optional = endpoint->addresses_any || (e->baseline == BASELINE_SILENT && !e->answered);
+    for (size_t i = 0; optional && i < row->n_endpoints; i++) {
         const struct endpoint_row *sibling = &row->endpoints[i];
         if (sibling->serves_live && strcmp(sibling->connect, e->connect) == 0 &&
             strcmp(sibling->sni ? sibling->sni : "", e->sni ? e->sni : "") == 0)

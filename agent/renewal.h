@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "agent/config.h"
-#include "pki/cert.h"
+#include "store/generation.h"
 
 enum renew_reason {
     RENEW_NOT_DUE,
@@ -22,23 +22,27 @@ enum renew_reason {
 /* "lifetime", ... as in the status document; NULL for NOT_DUE and MISSING. */
 const char *renew_reason_name(enum renew_reason reason);
 
-struct renewal_facts {
-    const struct cert *leaf;  /* of the live generation, or NULL */
-    bool damaged;             /* there was a live generation that cannot be used */
-    const char *directory;    /* the live generation came from, or NULL if unknown */
-    double jitter;            /* 0..1, fixed per certificate */
+struct validity {
+    time_t not_before, not_after;
 };
 
-/* The instant at which a certificate is due: a third of its lifetime left (half of it when the lifetime
- * is under 10 days), earlier by the jitter's share of min(lifetime/20, 12 h); an explicit renew.before
- * may only make it earlier. */
-time_t renewal_instant(const struct config_certificate *c, const struct cert *leaf, double jitter);
+struct renewal_facts {
+    const struct generation_facts *newest; /* that can be used, or NULL */
+    bool damaged;                          /* there is a newer one that cannot */
+    double jitter;                         /* 0..1, fixed per certificate */
+};
+
+/* The instant at which a certificate is due: a third of its lifetime left (half of it when the
+ * lifetime is under 10 days), earlier by the jitter's share of min(lifetime/20, 12 h); an explicit
+ * renew.before may only make it earlier. */
+time_t renewal_instant(const struct config_certificate *c, struct validity v, double jitter);
 /* Why it must be renewed at `now`, or RENEW_NOT_DUE. */
-enum renew_reason renewal_reason(const struct config_certificate *c, const struct renewal_facts *facts,
-                                 time_t now);
-/* Delay in seconds before another try after `failures` failures in a row: about 1, 10, 100 minutes, then
- * daily, at most an eighth of the remaining lifetime (not_after 0: no certificate yet), at least 30 s;
- * never before `retry_at` (0: none). Returns the instant. */
-time_t renewal_next_try(int failures, time_t now, time_t not_after, time_t retry_at, uint32_t random);
+enum renew_reason renewal_reason(const struct config_certificate *c,
+                                 const struct renewal_facts *facts, time_t now);
+/* The instant of another try after `failures` failures in a row: about 1, 10, 100 minutes, then
+ * daily, at most an eighth of what is left of the certificate's life (of its whole life when it is
+ * over; NULL: there is none yet), and never before `retry_at` (0: none). */
+time_t renewal_next_try(int failures, time_t now, const struct validity *v, time_t retry_at,
+                        uint32_t random);
 /* Whether less than a twentieth of the lifetime is left. */
-bool renewal_is_emergency(const struct cert *leaf, time_t now);
+bool renewal_is_emergency(struct validity v, time_t now);

@@ -33,7 +33,10 @@ struct rollout_call {
 
 struct rollout {
     const struct services *services;
+    struct config *config; /* reference; of the server */
     const struct config_server *server;
+    struct config *next_config; /* set while something ran, or NULL */
+    const struct config_server *next_server;
     struct rollout_pass *passes;
     struct rollout_call *calls; /* in order of arrival */
     unsigned expected;
@@ -55,10 +58,12 @@ static void rollout_poke(struct rollout *r)
         r->turn = timer_after(r->services->loop, 0, rollout_turn, r);
 }
 
-struct rollout *rollout_new(const struct services *services, const struct config_server *server)
+struct rollout *rollout_new(const struct services *services, struct config *config,
+                            const struct config_server *server)
 {
     struct rollout *r = xcalloc(1, sizeof *r);
     r->services = services;
+    r->config = config_ref(config);
     r->server = server;
     return r;
 }
@@ -96,12 +101,27 @@ void rollout_free(struct rollout *r)
         free(pass);
     }
     free(r->certificates);
+    config_unref(r->next_config);
+    config_unref(r->config);
     free(r);
 }
 
-void rollout_set_server(struct rollout *r, const struct config_server *server)
+static void adopt_server(struct rollout *r)
 {
-    r->server = server;
+    if (!r->next_config || r->job)
+        return;
+    config_unref(r->config);
+    r->config = take(r->next_config);
+    r->server = r->next_server;
+}
+
+void rollout_set_server(struct rollout *r, struct config *config,
+                        const struct config_server *server)
+{
+    config_unref(r->next_config);
+    r->next_config = config_ref(config);
+    r->next_server = server;
+    adopt_server(r);
 }
 
 const struct config_server *rollout_server(const struct rollout *r)
@@ -120,7 +140,7 @@ void rollout_unexpect(struct rollout *r)
     rollout_poke(r);
 }
 
-/* Passes -------------------------------------------------------------------------------------------- */
+/* Passes --------------------------------------------------------------------------------------- */
 
 static bool pass_may_enter(const struct rollout *r, const struct rollout_pass *wanted)
 {
@@ -195,6 +215,12 @@ bool rollout_pass_has_company(const struct rollout_pass *pass)
     return false;
 }
 
+void rollout_stay(struct rollout_pass *pass)
+{
+    pass->owes_back = false;
+    rollout_poke(pass->rollout);
+}
+
 static bool is_back_owed(const struct rollout *r)
 {
     for (const struct rollout_pass *p = r->passes; p; p = p->next) {
@@ -204,7 +230,7 @@ static bool is_back_owed(const struct rollout *r)
     return false;
 }
 
-/* Runs ---------------------------------------------------------------------------------------------- */
+/* Runs ----------------------------------------------------------------------------------------- */
 
 static size_t count_calls(const struct rollout *r, enum rollout_kind kind)
 {
@@ -279,7 +305,8 @@ static void on_reloaded(enum reload_result reload, const struct err *e, void *us
     int64_t took = clock_boot_ms() - r->started_ms;
 
     r->job = NULL;
-    metrics_observe(r->services->metrics, METRIC_HOOK_DURATION, r->server->server.name, took);
+    if (reload == RELOAD_DONE || reload == RELOAD_FAILED)
+        metrics_observe(r->services->metrics, METRIC_HOOK_DURATION, r->server->server.name, took);
     if (reload == RELOAD_FAILED)
         r->failed_at_ms = clock_boot_ms();
     else if (r->kind == ROLLOUT_FORWARD)
@@ -296,12 +323,21 @@ static void on_reloaded(enum reload_result reload, const struct err *e, void *us
                   });
 }
 
+static bool has_running(const struct rollout *r)
+{
+    for (const struct rollout_call *c = r->calls; c; c = c->next) {
+        if (c->running)
+            return true;
+    }
+    return false; /* all were cancelled since */
+}
+
 static void on_checked(const struct err *e, void *userdata)
 {
     struct rollout *r = userdata;
 
     r->job = NULL;
-    if (e || r->kind == ROLLOUT_CHECK) {
+    if (e || r->kind == ROLLOUT_CHECK || !has_running(r)) {
         run_finish(r, &(struct rollout_result){
                           .error = e, .check_failed = e != NULL, .reload = RELOAD_NOTHING});
         return;
@@ -327,6 +363,16 @@ static void on_gathered(void *userdata)
     rollout_poke(r);
 }
 
+/* Whether one certificate is inside by itself: nobody can join its batch. */
+static bool is_exclusive(const struct rollout *r)
+{
+    for (const struct rollout_pass *p = r->passes; p; p = p->next) {
+        if (p->granted && p->exclusive)
+            return true;
+    }
+    return false;
+}
+
 /* Whether the batch may close now; else a timer is set that looks again. */
 static bool batch_is_closed(struct rollout *r)
 {
@@ -334,7 +380,7 @@ static bool batch_is_closed(struct rollout *r)
 
     if (r->failed_at_ms > 0)
         wait = r->failed_at_ms + AFTER_FAILURE_S * INT64_C(1000) - clock_boot_ms();
-    if (wait <= 0 && (r->expected == 0 || r->gathered))
+    if (wait <= 0 && (r->expected == 0 || r->gathered || is_exclusive(r)))
         return true;
     if (wait > 0) {
         timer_free(r->gather);
@@ -353,6 +399,7 @@ static void rollout_turn(void *userdata)
     r->turn = NULL;
     if (r->job)
         return; /* the end of the run looks again */
+    adopt_server(r);
     if (count_calls(r, ROLLOUT_CHECK) > 0) {
         run_start(r, ROLLOUT_CHECK);
     } else if (is_back_owed(r)) {
@@ -367,8 +414,9 @@ static void rollout_turn(void *userdata)
     }
 }
 
-struct rollout_call *rollout_start(struct rollout *r, enum rollout_kind kind, struct rollout_pass *pass,
-                                   const struct hook_event *event, rollout_fn *fn, void *userdata)
+struct rollout_call *rollout_start(struct rollout *r, enum rollout_kind kind,
+                                   struct rollout_pass *pass, const struct hook_event *event,
+                                   rollout_fn *fn, void *userdata)
 {
     struct rollout_call *c = xcalloc(1, sizeof *c);
     struct rollout_call **end = &r->calls;

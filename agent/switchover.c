@@ -17,6 +17,7 @@ struct switchover {
     struct save *live; /* the link being switched */
     struct write *writes;
     size_t n_writes, open;
+    bool is_live, insist;
     struct err *error;
     switchover_fn *fn;
     void *userdata;
@@ -40,9 +41,10 @@ static void switchover_finish(struct switchover *s)
     switchover_fn *fn = s->fn;
     void *userdata = s->userdata;
     auto_err struct err *e = take(s->error);
+    bool is_live = s->is_live;
 
     switchover_free(s);
-    fn(e, userdata);
+    fn(is_live, e, userdata);
 }
 
 static void on_written(const struct err *e, void *userdata)
@@ -72,12 +74,13 @@ static void on_live(const struct err *e, void *userdata)
     const struct config_certificate *c = s->certificate;
 
     s->live = NULL;
-    if (e || c->n_outputs == 0) {
+    s->is_live = !e;
+    if (e) {
         s->error = err_copy(e);
-        if (e) {
-            err_wrap(&s->error, "making generation %lld live", (long long)s->generation->number);
-            err_step(&s->error, "write");
-        }
+        err_wrap(&s->error, "making generation %lld live", (long long)s->generation->number);
+        err_step(&s->error, "write");
+    }
+    if ((e && !s->insist) || c->n_outputs == 0) {
         switchover_finish(s);
         return;
     }
@@ -86,21 +89,22 @@ static void on_live(const struct err *e, void *userdata)
     for (size_t i = 0; i < s->n_writes; i++) {
         s->writes[i].switchover = s;
         s->writes[i].output = &c->outputs[i];
-        s->writes[i].job = output_write(s->services->worker, &c->outputs[i], s->generation, on_written,
-                                        &s->writes[i]);
+        s->writes[i].job = output_write(s->services->worker, &c->outputs[i], s->generation,
+                                        on_written, &s->writes[i]);
     }
 }
 
 struct switchover *switchover_start(const struct services *services,
                                     const struct config_certificate *certificate,
                                     struct deploy_record *record, struct generation *generation,
-                                    switchover_fn *fn, void *userdata)
+                                    bool insist, switchover_fn *fn, void *userdata)
 {
     struct switchover *s = xcalloc(1, sizeof *s);
     s->services = services;
     s->certificate = certificate;
     s->record = record;
     s->generation = generation_ref(generation);
+    s->insist = insist;
     s->fn = fn;
     s->userdata = userdata;
     s->live = generation_switch(services->state, certificate->name, generation->number, on_live, s);

@@ -1,6 +1,6 @@
-/* Makes one generation live: the `live` link first, then every output of the certificate, all written by
- * the worker. Used on the way forward and on the way back; repeating it is harmless. What became of each
- * output stands in the record's rows. */
+/* Makes one generation live: the `live` link first, then every output of the certificate, all
+ * written by the worker. Used on the way forward and on the way back; repeating it is harmless.
+ * What became of each output stands in the record's rows. */
 #pragma once
 
 #include "agent/config.h"
@@ -9,10 +9,12 @@
 #include "store/generation.h"
 
 struct switchover;
-/* e: the first failure (the other outputs were still tried), or NULL. Borrowed; the handle is gone. */
-typedef void switchover_fn(const struct err *e, void *userdata);
+/* `insist`: the outputs are written even when the link could not be switched (on the way back each
+ * file counts). is_live: the link points to the generation now. e: the first failure (the other
+ * outputs were still tried), or NULL; borrowed. The handle is gone. */
+typedef void switchover_fn(bool is_live, const struct err *e, void *userdata);
 struct switchover *switchover_start(const struct services *services,
                                     const struct config_certificate *certificate,
                                     struct deploy_record *record, struct generation *generation,
-                                    switchover_fn *fn, void *userdata);
+                                    bool insist, switchover_fn *fn, void *userdata);
 void switchover_free(struct switchover *s);

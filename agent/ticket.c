@@ -8,13 +8,13 @@ struct ticket {
     void *userdata;
 };
 
-struct ticket *tickets_add(struct ticket_list *list, const struct ticket_options *options, ticket_fn *fn,
-                           void *userdata)
+struct ticket *tickets_add(struct ticket_list *list, const struct ticket_options *options,
+                           ticket_fn *fn, void *userdata)
 {
     struct ticket *t = xcalloc(1, sizeof *t);
 
-    *t = (struct ticket){.list = list, .next = list->first, .options = *options, .fn = fn,
-                         .userdata = userdata};
+    *t = (struct ticket){
+        .list = list, .next = list->first, .options = *options, .fn = fn, .userdata = userdata};
     list->first = t;
     return t;
 }

@@ -9,20 +9,36 @@ struct tally {
     struct err **guilty, **alarm;
 };
 
+static const char *place_of(const struct endpoint_row *e)
+{
+    return e->address ? e->address : e->connect;
+}
+
+static const char *sni_of(const struct endpoint_row *e)
+{
+    return e->sni ? e->sni : "";
+}
+
 static void blame(const struct config_server *server, const struct endpoint_row *e, struct tally *t)
 {
+    const char *name = server->server.name;
+
     if (*t->guilty)
         return;
-    const char *connect = e->address ? e->address : e->connect;
     if (e->answered)
-        err_set(t->guilty, ERR_SYSTEM, "server %s: %s (SNI \"%s\") still does not serve the new certificate",
-                server->server.name, connect, e->sni);
+        err_set(t->guilty, ERR_SYSTEM,
+                "server %s: %s (SNI \"%s\") does not serve the certificate: %s", name, place_of(e),
+                sni_of(e), e->error ? e->error->text : "it shows another one");
     else
-        err_set(t->guilty, ERR_SYSTEM, "server %s: %s (SNI \"%s\") answered before and fails now: %s",
-                server->server.name, connect, e->sni, e->error ? e->error->text : "no answer");
+        err_set(t->guilty, ERR_SYSTEM,
+                "server %s: %s (SNI \"%s\") answered before and fails now: %s", name, place_of(e),
+                sni_of(e), e->error ? e->error->text : "no answer");
     err_step(t->guilty, "prove");
-    err_hint(t->guilty, "look whether %s really reads the files that are written for it, and whether its "
-                        "reload took effect", server->server.name);
+    err_hint(
+        t->guilty,
+        "look whether %s really reads the files that are written for it, and whether its reload "
+        "took effect",
+        name);
 }
 
 static void raise_alarm(const struct config_server *server, const struct server_row *row,
@@ -31,17 +47,19 @@ static void raise_alarm(const struct config_server *server, const struct server_
     /* A guessed endpoint or a server that does not run may stay silent: nobody promised it. */
     if (*t->alarm || (!e->answered && (server->prove_default || row->not_running)))
         return;
-    err_set(t->alarm, ERR_SYSTEM, "server %s: not proven at %s (SNI \"%s\"): %s", server->server.name,
-            e->address ? e->address : e->connect, e->sni, e->error ? e->error->text : "no answer");
+    err_set(t->alarm, ERR_SYSTEM, "server %s: not proven at %s (SNI \"%s\"): %s",
+            server->server.name, place_of(e), sni_of(e), e->error ? e->error->text : "no answer");
     (*t->alarm)->problem = xstrdup("unproven");
     err_step(t->alarm, "prove");
-    err_hint(t->alarm, "the endpoint %s when the deployment began, so nothing was rolled back; set "
-                       "servers.%s.prove to where the certificate is served, or off",
+    err_hint(t->alarm,
+             "the endpoint %s when the deployment began, so nothing was rolled back; set "
+             "servers.%s.prove to where the certificate is served, or off",
              e->baseline == BASELINE_SILENT ? "was silent" : "served something else",
              server->server.name);
 }
 
-static void judge_server(const struct config_server *server, struct server_row *row, struct tally *t)
+static void judge_server(const struct config_server *server, struct server_row *row,
+                         struct tally *t)
 {
     size_t open = 0;
 
@@ -101,7 +119,7 @@ char *verdict_text(const struct deploy_record *r)
     }
     if (all == 0)
         return xstrdup("deployed, not proven: no endpoint");
-    if (proven == all)
-        return xasprintf("proven at %zu endpoint%s", all, all == 1 ? "" : "s");
+    if (r->outcome == OUTCOME_PROVEN) /* silent siblings of an endpoint that answers do not count */
+        return xasprintf("proven at %zu endpoint%s", proven, proven == 1 ? "" : "s");
     return xasprintf("deployed, proven at %zu of %zu endpoints", proven, all);
 }

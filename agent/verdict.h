@@ -6,10 +6,10 @@
 
 /* Judges the endpoints after a proof (or a re-check): sets each server row's state and returns the
  * outcome: OUTCOME_PROVEN when every endpoint is settled and there is at least one, else
- * OUTCOME_DEPLOYED. *ret_guilty gets the reason for a rollback (an endpoint that served the old leaf at
- * the baseline and does not show the new one) or NULL; *ret_alarm an alarm "unproven" about endpoints
- * that answer with something else or that somebody configured and that stay silent, or NULL. Both are
- * owned by the caller. */
+ * OUTCOME_DEPLOYED. *ret_guilty gets the reason for a rollback (an endpoint that served the old
+ * leaf at the baseline and does not show the new one) or NULL; *ret_alarm an alarm "unproven" about
+ * endpoints that answer with something else or that somebody configured and that stay silent, or
+ * NULL. Both are owned by the caller. */
 enum deploy_outcome verdict_proof(struct deploy_record *r, const struct config_certificate *c,
                                   struct err **ret_guilty, struct err **ret_alarm);
 /* "proven at 2 endpoints", "deployed, not proven: no endpoint", ... for people; caller frees. */

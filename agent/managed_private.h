@@ -1,0 +1,102 @@
+/* The inside of a managed certificate, for the managed_*.c files only. */
+#pragma once
+
+#include "agent/audit.h"
+#include "agent/deploy.h"
+#include "agent/issuance.h"
+#include "agent/managed.h"
+#include "agent/recheck.h"
+#include "agent/ticket.h"
+
+/* What one run is about: from the decision to act until tickets are told. */
+enum managed_run {
+    RUN_NONE,
+    RUN_RENEW,  /* issuance and deployment, or the deployment of a generation accepted earlier */
+    RUN_REPAIR, /* outputs that did not hold what is live */
+};
+
+struct managed {
+    const struct managed_host *host;
+    struct config *config; /* reference */
+    const struct config_certificate *certificate;
+    struct config *next_config; /* of a reload while busy, or NULL */
+    const struct config_certificate *next_certificate;
+    char *name;
+    struct rollout **rollouts; /* of certificate->servers, same order */
+
+    /* Facts, made from what is on disk (managed_load.c). Only numbers and dates are kept of a
+     * generation; keys and chains are loaded when they are deployed. */
+    struct schedule schedule;
+    struct deploy_record record;
+    struct generation_facts live;   /* number 0: none */
+    struct generation_facts newest; /* newest one that can be used; may be the live one */
+    bool damaged;                   /* there is a newer one that cannot */
+    bool unreadable;                /* the state could not be read: schedule.error says why */
+    bool ordering;                  /* an order is on disk that can go on */
+    bool audited;                   /* the outputs were looked at, and hold what is live unless: */
+    bool outputs_wrong;
+
+    bool started; /* follows its schedule */
+    bool retired;
+
+    /* Under way */
+    bool queued;
+    bool has_slot;
+    bool expected; /* rollout_expect() was called for every server */
+    struct issuance *issuance;
+    struct generation *issued; /* just written, to be deployed; or NULL */
+    struct deploy *deploy;
+    struct audit *audit;
+    struct recheck *recheck;
+    struct save *save;
+    struct timer *wake;
+    char *activity;
+    struct ticket_list tickets;
+
+    /* The run under way, or the last one */
+    enum managed_run run;
+    enum renew_reason reason;
+    char attempt[17];
+    int64_t started_ms; /* boot clock */
+    json_t *old;        /* the live certificate before it, for results */
+};
+
+/* managed.c ------------------------------------------------------------------------------------ */
+
+void managed_consider(struct managed *m);
+/* The state could not be read: it is tried again later. */
+void managed_read_again(struct managed *m);
+
+/* managed_work.c ------------------------------------------------------------------------------- */
+
+/* Begin an issuance, for which a slot is there, or a deployment of the newest generation. Their
+ * ends come to managed_consider(). */
+void managed_issue(struct managed *m);
+void managed_deploy(struct managed *m, enum managed_run run);
+/* Answers all tickets. */
+void managed_tell(struct managed *m, const char *result);
+void managed_release_slot(struct managed *m);
+/* Nothing is coming for the batches of the servers after all. */
+void managed_unexpect(struct managed *m);
+/* Looks again at endpoints that were not proven, if there are any. */
+void managed_watch(struct managed *m);
+void managed_stop_watching(struct managed *m);
+
+/* managed_load.c ------------------------------------------------------------------------------- */
+
+/* Reads the facts again. False: unreadable, schedule.error says why. */
+NODISCARD bool managed_load(struct managed *m);
+void managed_forget(struct managed *m); /* frees the facts */
+/* Facts of a generation that is in memory; `to` is emptied first. */
+void managed_take_facts(struct generation_facts *to, const struct generation *g);
+/* Saves without waiting: what is lost by a kill right now is found out again. */
+void managed_save_schedule(struct managed *m);
+void managed_save_record(struct managed *m);
+
+/* managed_view.c ------------------------------------------------------------------------------- */
+
+int managed_exit_status(const struct managed *m);
+enum renew_reason managed_due_reason(const struct managed *m, time_t now);
+time_t managed_renew_at(const struct managed *m); /* 0: unknown */
+/* One entry of renew "results". */
+json_t *managed_result(const struct managed *m, const char *result);

@@ -1,0 +1,147 @@
+/* What others see of a certificate. */
+#include <string.h>
+
+#include "agent/managed_private.h"
+#include "agent/verdict.h"
+#include "base/clock.h"
+
+json_t *managed_cert_json(const struct generation_facts *f)
+{
+    if (!f)
+        return json_null();
+    json_t *j = json_object();
+
+    json_put_str(j, "serial", f->serial);
+    json_put_str(j, "sha256", f->sha256);
+    json_put_strv(j, "names", &f->names);
+    json_put_str(j, "issuer_cn", f->issuer_cn);
+    json_put_str(j, "key_type", f->key_type);
+    json_put_time(j, "not_before", f->not_before);
+    json_put_time(j, "not_after", f->not_after);
+    json_put_bool(j, "revoked", false);
+    return j;
+}
+
+/* What counts for "is it due": the newest accepted generation, deployed or not. Issuing again
+ * because a deployment failed would help nobody. */
+enum renew_reason managed_due_reason(const struct managed *m, time_t now)
+{
+    struct renewal_facts facts = {
+        .newest = m->newest.number > 0 ? &m->newest : NULL,
+        .damaged = m->damaged,
+        .jitter = m->schedule.jitter,
+    };
+    return renewal_reason(m->certificate, &facts, now);
+}
+
+time_t managed_renew_at(const struct managed *m)
+{
+    struct validity v = {m->newest.not_before, m->newest.not_after};
+
+    return m->newest.number > 0 ? renewal_instant(m->certificate, v, m->schedule.jitter) : 0;
+}
+
+int managed_exit_status(const struct managed *m)
+{
+    const struct deploy_record *r = &m->record;
+
+    if (m->live.number == 0 || m->live.not_after <= clock_now() ||
+        verdict_serves_other(r, m->certificate))
+        return 3;
+    if (m->schedule.failures > 0 || r->failures > 0 || (r->stage == DEPLOY_IDLE && r->error))
+        return 1;
+    return 0;
+}
+
+static time_t next_try_of(const struct managed *m)
+{
+    if (m->record.next_try > 0 && m->newest.number > 0)
+        return m->record.next_try;
+    return m->schedule.next_try;
+}
+
+/* The reload that counts is the slowest of this run. */
+static json_t *reload_ms_of(const struct managed *m)
+{
+    int64_t ms = -1;
+
+    for (size_t i = 0; i < m->record.n_servers; i++) {
+        const struct server_row *s = &m->record.servers[i];
+        if (s->reloaded && s->reload_ms > ms)
+            ms = s->reload_ms;
+    }
+    return ms >= 0 ? json_integer(ms) : json_null();
+}
+
+json_t *managed_result(const struct managed *m, const char *result)
+{
+    bool acted = m->run != RUN_NONE;
+    bool renewed = strcmp(result, "renewed") == 0;
+    bool not_due = strcmp(result, "not-due") == 0;
+    const struct err *e = m->record.error ? m->record.error : m->schedule.error;
+    json_t *j = json_object();
+
+    json_put_str(j, "name", m->name);
+    json_put_str(j, "result", result);
+    json_put_str(j, "attempt", acted ? m->attempt : NULL);
+    json_put(j, "old",
+             acted && m->old ? json_incref(m->old)
+                             : managed_cert_json(m->live.number > 0 ? &m->live : NULL));
+    json_put(j, "new", renewed ? managed_cert_json(&m->live) : json_null());
+    json_put(j, "generation", m->live.number > 0 ? json_integer(m->live.number) : json_null());
+    json_put_bool(j, "proven", m->record.outcome == OUTCOME_PROVEN);
+    json_put(j, "reload_ms", acted ? reload_ms_of(m) : json_null());
+    json_put_int(j, "total_ms", acted ? clock_boot_ms() - m->started_ms : 0);
+    json_put_time(j, "next_try", not_due ? managed_renew_at(m) : next_try_of(m));
+    json_put(j, "error", err_to_json(e));
+    return j;
+}
+
+static const char *stage_state(enum deploy_stage stage)
+{
+    if (stage >= DEPLOY_RELOAD)
+        return "deployed";
+    return stage == DEPLOY_SWITCH ? "staged" : "issued";
+}
+
+static const char *state_of(const struct managed *m, enum renew_reason reason)
+{
+    const struct deploy_record *r = &m->record;
+
+    if (m->issuance)
+        return "ordering";
+    if (m->deploy || r->stage != DEPLOY_IDLE)
+        return stage_state(r->stage);
+    if (r->outcome == OUTCOME_ROLLED_BACK && r->next_try > 0)
+        return "rolled-back";
+    if (m->schedule.failures > 0 || r->failures > 0)
+        return "backoff";
+    if (m->live.number == 0)
+        return "missing";
+    if (reason != RENEW_NOT_DUE)
+        return "due";
+    if (r->outcome == OUTCOME_PROVEN)
+        return "proven";
+    return r->outcome == OUTCOME_DEPLOYED ? "deployed" : "idle";
+}
+
+void managed_view(const struct managed *m, struct managed_view *ret)
+{
+    enum renew_reason reason = managed_due_reason(m, clock_now());
+    bool asked = managed_is_busy(m) && m->reason != RENEW_NOT_DUE;
+
+    *ret = (struct managed_view){
+        .name = m->name,
+        .config = m->certificate,
+        .live = m->live.number > 0 ? &m->live : NULL,
+        .newest = m->newest.number,
+        .schedule = &m->schedule,
+        .record = &m->record,
+        .state = state_of(m, reason),
+        .activity = m->activity,
+        .renew_at = managed_renew_at(m),
+        .reason = asked ? m->reason : reason,
+        .next_try = next_try_of(m),
+        .exit_status = managed_exit_status(m),
+    };
+}

@@ -1,0 +1,359 @@
+/* What a certificate does: runs of an issuance and a deployment, and looking after what they left.
+ * What is done when is for managed.c to say. */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/managed_private.h"
+#include "agent/metrics.h"
+#include "agent/verdict.h"
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#define GENERATIONS_KEPT 3
+
+static const struct services *services_of(const struct managed *m)
+{
+    return m->host->services;
+}
+
+static void set_activity(struct managed *m, const char *text)
+{
+    if (!text && !m->activity)
+        return;
+    set_string(&m->activity, xstrdup(text));
+    m->host->activity(m, text, m->host->userdata);
+}
+
+static void on_activity(const char *text, void *userdata)
+{
+    set_activity(userdata, text);
+}
+
+static void history(struct managed *m, const char *event, const char *text)
+{
+    state_history_add(services_of(m)->state, m->name, event, m->attempt[0] ? m->attempt : NULL,
+                      text);
+}
+
+/* Runs ----------------------------------------------------------------------------------------- */
+
+static void begin_run(struct managed *m, enum managed_run run)
+{
+    if (m->run != RUN_NONE)
+        return;
+    m->run = run;
+    snprintf(m->attempt, sizeof m->attempt, "%08x%08x", random_u32(), random_u32());
+    m->started_ms = clock_boot_ms();
+    json_decref(m->old);
+    m->old = m->live.number > 0 ? managed_cert_json(&m->live) : NULL;
+}
+
+void managed_tell(struct managed *m, const char *result)
+{
+    bool not_due = strcmp(result, "not-due") == 0;
+    int status = m->unreadable ? 4 : managed_exit_status(m);
+
+    if (m->tickets.first) {
+        auto_json json_t *j = managed_result(m, result);
+        /* What is wrong with a deployment of the past is for `status` to say. */
+        tickets_tell(&m->tickets, j, not_due && status == 1 ? 0 : status);
+    }
+}
+
+/* `result` NULL: nobody is told yet. */
+static void end_run(struct managed *m, const char *result)
+{
+    if (result && m->run == RUN_RENEW) {
+        metrics_count(services_of(m)->metrics, METRIC_RENEWALS, 1, result, NULL);
+        if (strcmp(result, "renewed") == 0)
+            metrics_observe(services_of(m)->metrics, METRIC_RENEWAL_DURATION, NULL,
+                            clock_boot_ms() - m->started_ms);
+    }
+    if (result)
+        managed_tell(m, result);
+    m->run = RUN_NONE;
+    m->reason = RENEW_NOT_DUE;
+    set_activity(m, NULL);
+}
+
+void managed_release_slot(struct managed *m)
+{
+    if (m->has_slot || m->queued)
+        m->host->release_slot(m, m->host->userdata);
+    m->has_slot = m->queued = false;
+}
+
+void managed_unexpect(struct managed *m)
+{
+    for (size_t i = 0; m->expected && i < m->certificate->n_servers; i++)
+        rollout_unexpect(m->rollouts[i]);
+    m->expected = false;
+}
+
+/* Endpoints that were not proven when the deployment ended ---------------------------------------
+ */
+
+static void on_proven_later(void *userdata)
+{
+    struct managed *m = userdata;
+    auto_free char *verdict = verdict_text(&m->record);
+
+    m->recheck = NULL;
+    log_info("certificate proven", "certificate", m->name, "attempt", m->record.attempt, "result",
+             verdict);
+    history(m, "proven", verdict);
+    managed_save_record(m);
+}
+
+void managed_watch(struct managed *m)
+{
+    if (!m->started || m->recheck || m->live.number == 0 ||
+        !recheck_is_wanted(&m->record, m->certificate))
+        return;
+    struct recheck_settings settings = {
+        .services = services_of(m),
+        .certificate = m->certificate,
+        .record = &m->record,
+        .live_sha256 = m->live.sha256,
+    };
+    m->recheck = recheck_start(&settings, on_proven_later, m);
+}
+
+void managed_stop_watching(struct managed *m)
+{
+    recheck_free(m->recheck);
+    m->recheck = NULL;
+}
+
+/* Deployment ----------------------------------------------------------------------------------- */
+
+static void prune(struct managed *m)
+{
+    size_t n = 0;
+    auto_free int64_t *in_use = xcalloc(m->record.n_outputs + 2, sizeof *in_use);
+
+    in_use[n++] = m->record.target;
+    in_use[n++] = m->record.previous;
+    for (size_t i = 0; i < m->record.n_outputs; i++)
+        in_use[n++] = m->record.outputs[i].generation;
+    (void)generation_prune(services_of(m)->state, m->name, GENERATIONS_KEPT, in_use, n, NULL, NULL);
+}
+
+/* Tells the story of a deployment that ended. Returns the result, NULL when it is not the end. */
+static const char *report_deploy(struct managed *m)
+{
+    const struct deploy_record *r = &m->record;
+    auto_free char *verdict = verdict_text(r);
+    const char *event = r->outcome == OUTCOME_PROVEN ? "proven" : "deployed";
+
+    if (r->outcome == OUTCOME_PROVEN || r->outcome == OUTCOME_DEPLOYED) {
+        log_info(r->outcome == OUTCOME_PROVEN ? "certificate proven" : "certificate deployed",
+                 "certificate", m->name, "attempt", m->attempt, "serial", m->live.serial, "sha256",
+                 m->live.sha256, "result", verdict);
+        if (r->error)
+            log_failure(LOG_LEVEL_WARNING, r->error, "unproven", "certificate", m->name, "attempt",
+                        m->attempt);
+        history(m, event, verdict);
+        return "renewed";
+    }
+    log_failure(LOG_LEVEL_ERROR, r->error, "deployment failed", "certificate", m->name, "attempt",
+                m->attempt, "step", "deploy");
+    history(m, r->outcome == OUTCOME_ROLLED_BACK ? "rolled-back" : "deploy-failed",
+            r->error ? r->error->text : NULL);
+    if (r->alone && r->failures == 0)
+        return NULL; /* tried again by itself at once */
+    return r->outcome == OUTCOME_ROLLED_BACK ? "rolled-back" : "failed";
+}
+
+static void on_deployed(void *userdata)
+{
+    struct managed *m = userdata;
+    bool good = m->record.outcome == OUTCOME_PROVEN || m->record.outcome == OUTCOME_DEPLOYED;
+    const char *result = report_deploy(m);
+
+    m->deploy = NULL;
+    if (good) {
+        m->audited = true;
+        m->outputs_wrong = false;
+        prune(m);
+    }
+    if (result) /* a repair that succeeded is no result: what it is about is told by what follows */
+        end_run(m, good && m->run == RUN_REPAIR ? NULL : result);
+    managed_consider(m);
+}
+
+static void on_switched(struct generation *g, void *userdata)
+{
+    struct managed *m = userdata;
+
+    managed_take_facts(&m->live, g);
+}
+
+/* Loads what a deployment needs. False: over, it is tried again when the state was read again. */
+static bool load_for_deploy(struct managed *m, struct generation **ret_target,
+                            struct generation **ret_previous)
+{
+    struct state *state = services_of(m)->state;
+    bool on_the_way = m->record.stage != DEPLOY_IDLE && m->record.candidate == m->newest.number;
+    int64_t previous = on_the_way ? m->record.previous : m->live.number;
+    auto_err struct err *e = NULL;
+
+    if (m->issued && m->issued->number == m->newest.number)
+        *ret_target = take(m->issued);
+    else
+        *ret_target = generation_load(state, m->name, m->newest.number, &e);
+    if (!*ret_target) {
+        log_failure(LOG_LEVEL_ERROR, e, "newest generation unusable", "certificate", m->name);
+        err_free(m->schedule.error);
+        m->schedule.error = take(e);
+        m->unreadable = true;
+        end_run(m, "failed");
+        managed_read_again(m);
+        return false;
+    }
+    if (previous > 0 && previous != m->newest.number)
+        *ret_previous = generation_load(state, m->name, previous, &e);
+    if (e)
+        log_failure(LOG_LEVEL_WARNING, e, "previous generation unusable", "certificate", m->name);
+    return true;
+}
+
+void managed_deploy(struct managed *m, enum managed_run run)
+{
+    struct generation *target = NULL, *previous = NULL;
+
+    managed_stop_watching(m);
+    begin_run(m, run);
+    if (!load_for_deploy(m, &target, &previous))
+        return;
+    if (m->record.stage != DEPLOY_IDLE && m->record.attempt)
+        snprintf(m->attempt, sizeof m->attempt, "%s", m->record.attempt);
+    struct deploy_settings settings = {
+        .services = services_of(m),
+        .config = m->config,
+        .certificate = m->certificate,
+        .rollouts = m->rollouts,
+        .record = &m->record,
+        .target = target,
+        .previous = previous,
+        .first = m->live.number == 0,
+        .reason = m->run == RUN_REPAIR ? "deploy" : "renewed",
+        .attempt = m->attempt,
+        .expected = m->expected,
+    };
+    struct deploy_events events = {
+        .activity = on_activity,
+        .switched = on_switched,
+        .done = on_deployed,
+        .userdata = m,
+    };
+    m->expected = false; /* the deployment undoes it */
+    m->deploy = deploy_start(&settings, &events);
+    generation_unref(target);
+    generation_unref(previous);
+}
+
+/* Issuance ------------------------------------------------------------------------------------- */
+
+static void issuance_failed(struct managed *m, const struct err *e)
+{
+    struct schedule *s = &m->schedule;
+    struct validity v = {m->newest.not_before, m->newest.not_after};
+    bool has_any = m->newest.number > 0;
+    char next[CLOCK_TEXT_MAX] = "";
+
+    m->ordering = issuance_is_pending(services_of(m), m->name);
+    /* What somebody forced and will not go on with is over: there is nothing to back off from. */
+    if (m->reason != RENEW_FORCED || m->ordering) {
+        s->failures++;
+        s->next_try = renewal_next_try(s->failures, clock_now(), has_any ? &v : NULL, e->retry_at,
+                                       random_u32());
+        clock_rfc3339(s->next_try, next);
+    }
+    err_free(s->error);
+    s->error = err_copy(e);
+    set_string(&s->attempt, xstrdup(m->attempt));
+    managed_save_schedule(m);
+    log_failure(has_any ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, e, "renewal failed", "certificate",
+                m->name, "issuer", m->certificate->issuer->name, "attempt", m->attempt, "next_try",
+                next[0] ? next : NULL);
+    history(m, "failed", e->text);
+    metrics_count(services_of(m)->metrics, METRIC_RENEWAL_FAILURES, 1, err_kind_name(e->kind),
+                  NULL);
+    managed_release_slot(m);
+    managed_unexpect(m);
+    end_run(m, "failed");
+    managed_consider(m);
+}
+
+static void on_issued(struct generation *g, const struct err *e, void *userdata)
+{
+    struct managed *m = userdata;
+    struct schedule *s = &m->schedule;
+
+    m->issuance = NULL;
+    if (e) {
+        issuance_failed(m, e);
+        return;
+    }
+    managed_release_slot(m);
+    managed_take_facts(&m->newest, g);
+    generation_unref(m->issued);
+    m->issued = g;
+    m->damaged = m->ordering = false;
+    err_free(s->error);
+    s->error = NULL;
+    s->failures = 0;
+    s->next_try = 0;
+    s->last_success = clock_now();
+    set_string(&s->attempt, xstrdup(m->attempt));
+    managed_save_schedule(m);
+    log_info("certificate issued", "certificate", m->name, "issuer", m->certificate->issuer->name,
+             "attempt", m->attempt, "serial", m->newest.serial);
+    history(m, "issued", m->newest.serial);
+    managed_consider(m);
+}
+
+/* The issuer and the solver at run time; NULL and err. */
+static struct issuer *prepare_issuer(struct managed *m, struct err **err)
+{
+    const struct config_certificate *c = m->certificate;
+    const struct services *services = services_of(m);
+
+    if (!c->solver->state && !solver_open(c->solver, services->loop, services->worker, err))
+        return NULL;
+    return m->host->issuer(m->config, c->issuer, err, m->host->userdata);
+}
+
+void managed_issue(struct managed *m)
+{
+    const struct config_certificate *c = m->certificate;
+    const char *reason = renew_reason_name(m->reason);
+    auto_err struct err *e = NULL;
+
+    managed_stop_watching(m);
+    begin_run(m, RUN_RENEW);
+    struct issuer *issuer = prepare_issuer(m, &e);
+    if (!issuer) {
+        err_step(&e, "prepare");
+        issuance_failed(m, e);
+        return;
+    }
+    log_info("renewing", "certificate", m->name, "issuer", c->issuer->name, "attempt", m->attempt,
+             "reason", reason ? reason : "missing");
+    for (size_t i = 0; i < c->n_servers; i++)
+        rollout_expect(m->rollouts[i]);
+    m->expected = true;
+    struct issuance_settings settings = {
+        .services = services_of(m),
+        .certificate = c,
+        .issuer = issuer,
+        .find_issuer = m->host->find_issuer,
+        .newest = m->newest.number,
+        .attempt = m->attempt,
+        .userdata = m->host->userdata,
+    };
+    struct issuance_events events = {.activity = on_activity, .done = on_issued, .userdata = m};
+    m->issuance = issuance_start(&settings, &events);
+}

@@ -1,0 +1,27 @@
+/* A server that was not running, or an endpoint that did not answer, when its certificate was
+ * deployed is proven when it comes up: looks again after growing pauses, until every endpoint shows
+ * the certificate. */
+#pragma once
+
+#include "agent/config.h"
+#include "agent/deploy_record.h"
+#include "agent/services.h"
+
+/* Whether a deployment that ended left endpoints that do not show the certificate. */
+bool recheck_is_wanted(const struct deploy_record *r, const struct config_certificate *c);
+
+struct recheck_settings {
+    const struct services *services;
+    const struct config_certificate
+        *certificate; /* borrowed: a new configuration needs a new recheck */
+    struct deploy_record
+        *record; /* rows and error are updated at each look; nothing else may change it */
+    const char *live_sha256;
+};
+
+struct recheck;
+/* Everything is proven: the record's outcome says so. The handle is gone. */
+typedef void recheck_fn(void *userdata);
+struct recheck *recheck_start(const struct recheck_settings *settings, recheck_fn *fn,
+                              void *userdata);
+void recheck_free(struct recheck *r); /* NULL is fine */

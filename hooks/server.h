@@ -61,7 +61,7 @@ struct server_type {
 
 extern const struct server_type *const server_type_all[];
 const struct server_type *server_type_find(const char *name);
-void server_free(struct server *s);
+void server_free(struct server *s); /* what is in it; the struct is its owner's */
 
 /* The check: the configured argv, or the type's, unless off. Calls back on a later turn. Failure
  * text has the program, its exit and its last lines of output. */
@@ -70,6 +70,3 @@ struct hook_job *server_check(const struct server *s, struct loop *l,
 struct hook_job *server_reload(const struct server *s, struct loop *l,
                                const struct hook_event *event, reload_fn *fn, void *userdata);
 void hook_job_free(struct hook_job *j);
-
-/* For types: run argv as a hook / send a signal to the process of a pid file as a job. See job.h.
- */

@@ -16,8 +16,7 @@
 #define PROC_STAT_MAX  4096
 #define STARTTIME_WORD 20 /* of /proc/PID/stat, counted behind the name; proc(5) field 22 */
 
-/* Who is alive
- * ------------------------------------------------------------------------------------- */
+/* Who is alive --------------------------------------------------------------------------------- */
 
 /* Start time of a process in clock ticks since boot: with it a recycled pid is told apart. "" when
  * there is no such process (or no /proc). Caller frees. */
@@ -73,8 +72,7 @@ static bool is_stale(const char *marker, const char *self)
     return strcspn(marked, "\n") != strlen(start) || strncmp(marked, start, strlen(start)) != 0;
 }
 
-/* The directory
- * ------------------------------------------------------------------------------------ */
+/* The directory -------------------------------------------------------------------------------- */
 
 /* The web server must be able to enter it whatever our umask is; one that is there is left alone.
  */

@@ -12,8 +12,7 @@ struct token_webroot {
     struct cleaning *cleaning; /* under way, or NULL */
 };
 
-/* Cleaning
- * ------------------------------------------------------------------------------------------ */
+/* Cleaning ------------------------------------------------------------------------------------- */
 
 struct cleaning {
     char *path, *self;             /* the task's own */
@@ -74,8 +73,7 @@ void token_webroot_free(struct token_webroot *r)
     free(r);
 }
 
-/* Token files
- * --------------------------------------------------------------------------------------- */
+/* Token files ---------------------------------------------------------------------------------- */
 
 struct token_file {
     struct worker *worker;

@@ -40,8 +40,7 @@ struct present {
     void *userdata;
 };
 
-/* Settings
- * ------------------------------------------------------------------------------------------ */
+/* Settings ------------------------------------------------------------------------------------- */
 
 static void check_listen(const struct http_01_settings *settings, const struct yaml_node *node,
                          const char *path, struct problems *problems)
@@ -81,8 +80,7 @@ static void check_settings(void *to, const struct yaml_node *node, const char *p
                      settings->webroot);
 }
 
-/* Life of a solver
- * ---------------------------------------------------------------------------------- */
+/* Life of a solver ----------------------------------------------------------------------------- */
 
 static bool http_01_open(struct solver *s, struct err **err)
 {
@@ -112,8 +110,7 @@ static void http_01_close(struct solver *s)
     s->state = NULL;
 }
 
-/* Tokens
- * -------------------------------------------------------------------------------------------- */
+/* Tokens --------------------------------------------------------------------------------------- */
 
 static void on_turn(void *userdata)
 {

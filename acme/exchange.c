@@ -1,0 +1,101 @@
+#include "acme/exchange.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "acme/session_private.h"
+#include "acme/url.h"
+#include "base/clock.h"
+
+#define BODY_MAX (1024 * 1024)
+
+struct exchange {
+    struct session *session;
+    const char *operation;
+    char *host;
+    struct http_call *call;
+    int64_t started_ms;
+    exchange_fn *fn;
+    void *userdata;
+    bool called;
+};
+
+static void exchange_end(struct exchange *x)
+{
+    free(x->host);
+    free(x);
+}
+
+static void on_http(const struct http_reply *reply, const struct err *e, void *userdata)
+{
+    struct exchange *x = userdata;
+    const struct session_settings *settings = &x->session->settings;
+    auto_err struct err *copy = err_copy(e);
+    int64_t took_ms = reply ? reply->took_ms : clock_boot_ms() - x->started_ms;
+
+    x->called = true;
+    if (settings->on_exchange)
+        settings->on_exchange(x->operation, reply ? (int)reply->status : 0, took_ms,
+                              settings->userdata);
+    err_wrap(&copy, "%s at %s", x->operation, x->host);
+    if (copy && copy->kind == ERR_REFUSED && copy->code == 0)
+        copy->code = EPROTO; /* the connection was refused by us, not the request by the CA */
+    x->fn(reply, copy, x->userdata);
+    exchange_end(x);
+}
+
+struct exchange *exchange_start(struct session *s, const struct exchange_spec *spec,
+                                exchange_fn *fn, void *userdata)
+{
+    struct exchange *x = xcalloc(1, sizeof(*x));
+    auto_free char *accept = spec->accept ? xasprintf("Accept: %s", spec->accept) : NULL;
+    const char *headers[3] = {NULL};
+    size_t n = 0;
+
+    if (accept)
+        headers[n++] = accept;
+    if (spec->body)
+        headers[n++] = "Content-Type: application/jose+json"; /* RFC 8555 6.2 */
+
+    x->session = s;
+    x->operation = spec->operation;
+    x->host = url_host(spec->url);
+    x->started_ms = clock_boot_ms();
+    x->fn = fn;
+    x->userdata = userdata;
+    x->call = http_start(s->settings.http,
+                         &(struct http_request){
+                             .method = spec->method,
+                             .url = spec->url,
+                             .headers = headers,
+                             .body = spec->body,
+                             .body_len = spec->body ? strlen(spec->body) : 0,
+                             .ca_file = s->settings.ca_file,
+                             .body_max = BODY_MAX,
+                             .timeout_ms = s->settings.timeout_ms,
+                         },
+                         on_http, x);
+    return x;
+}
+
+void exchange_free(struct exchange *x)
+{
+    if (!x || x->called)
+        return;
+    http_call_free(x->call);
+    exchange_end(x);
+}
+
+char *exchange_media_type(const struct http_reply *reply)
+{
+    const char *header = http_header(reply, "content-type");
+
+    if (!header)
+        return xstrdup("");
+    header += strspn(header, " \t");
+    char *type = xstrndup(header, strcspn(header, "; \t"));
+    for (char *c = type; *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return type;
+}

@@ -1,0 +1,67 @@
+"""What it may cost: measured with the release build, the best of several runs (others share the machine)."""
+
+import os
+import subprocess
+import time
+
+from support import EVERLEAF_RELEASE, clean_environment, wait_for
+
+RUNS = 12
+
+
+def test_one_renewal(make_everleaf, make_pebble, http_port, tmp_path):
+    pebble = make_pebble("2.10", env={"PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0",
+                                      "GOMAXPROCS": "2"})
+    everleaf = make_everleaf(binary=EVERLEAF_RELEASE).issuer(pebble).http_01(http_port)
+    everleaf.certificate("www", outputs=[{"type": "files", "dir": str(tmp_path / "out")}]).renew()
+    cpu, wall, memory = [], [], []
+    for _ in range(RUNS):
+        began = time.monotonic()
+        process = subprocess.Popen([everleaf.binary, "renew", "www", "--force", "-c", str(everleaf.file)],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env=clean_environment())
+        _, status, usage = os.wait4(process.pid, 0)
+        wall.append(time.monotonic() - began)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
+        cpu.append(usage.ru_utime + usage.ru_stime)
+        memory.append(usage.ru_maxrss)
+    print(f"CPU {min(cpu) * 1000:.0f} ms, wall {min(wall) * 1000:.0f} ms, {min(memory)} KiB")
+    assert min(cpu) <= 0.060 and min(wall) <= 0.100 and min(memory) <= 18 * 1024
+
+
+def switches(pid):
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/status") as file:
+            total += sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+    return total
+
+
+def test_idle_agent_with_a_hundred_certificates(make_everleaf, ca, http_port):
+    everleaf = make_everleaf(binary=EVERLEAF_RELEASE).issuer(ca).http_01(http_port)
+    for i in range(100):
+        everleaf.certificate(f"c{i:03}")
+    everleaf.renew(timeout=120)
+    ready = []
+    for _ in range(5):
+        agent = everleaf.agent(wait=False)
+        # Polling much faster than support.wait_for: the time is what is measured.
+        while not agent.is_up():
+            time.sleep(0.001)
+        ready.append(time.monotonic() - agent.began)
+        if len(ready) < 5:
+            agent.stop()
+    assert min(ready) <= 0.100
+    with open(f"/proc/{agent.pid}/status") as file:
+        (rss,) = [int(line.split()[1]) for line in file if line.startswith("VmRSS")]
+    assert rss <= 20 * 1024
+    last = [switches(agent.pid), time.monotonic()]
+
+    def calm():
+        now = switches(agent.pid)
+        if now != last[0]:
+            last[:] = [now, time.monotonic()]
+        return time.monotonic() - last[1] > 8
+
+    wait_for(calm, 40, "eight seconds without a wake-up")

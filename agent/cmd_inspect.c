@@ -90,9 +90,7 @@ static bool look_at(struct inspection *i, const struct endpoint *endpoint, struc
         err_free(l.err);
         return true;
     }
-    if (l.err)
-        err_move(err, &l.err);
-    return err_wrap(err, "%s", i->connect);
+    return l.err ? err_move(err, &l.err) : false;
 }
 
 /* Arguments

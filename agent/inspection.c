@@ -82,8 +82,9 @@ static bool read_pem(struct inspection *i, int dirfd, const char *name, struct e
 
     buf_init(&pem, CHAIN_PEM_MAX);
     pem.wipe = true;
-    if (!file_read(dirfd, name, CHAIN_PEM_MAX, true, &pem, err) ||
-        !survey_pem(&pem, &certificates, &key, &key_len, err))
+    if (!file_read(dirfd, name, CHAIN_PEM_MAX, true, &pem, err))
+        return dirfd == AT_FDCWD ? false : err_wrap(err, "%s", i->file);
+    if (!survey_pem(&pem, &certificates, &key, &key_len, err))
         return err_wrap(err, "%s", i->file);
     if (certificates == 0 && !key)
         return err_set(err, ERR_REFUSED, "%s holds neither a certificate nor a private key in PEM",

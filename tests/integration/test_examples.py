@@ -65,7 +65,7 @@ def assert_forwards(everleaf):
     assert everleaf.renew().one["result"] == "renewed"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://127.0.0.1:{everleaf.front}/other", timeout=5) as reply:
-        assert reply.status == 200, "other paths are the server's own"
+        assert reply.status in (200, 204), "other paths are the server's own"
 
 
 def test_nginx_forwards_the_challenge(forwarded, nginx, tmp_path):
@@ -82,16 +82,13 @@ def test_apache_forwards_the_challenge(forwarded, tmp_path):
     if not program:
         pytest.skip("Apache is not installed")
     modules = "/usr/lib/apache2/modules"
-    (tmp_path / "html").mkdir()
-    (tmp_path / "html/other").write_text("own")
-    tmp_path.chmod(0o755)
     config = tmp_path / "apache.conf"
     loads = "\n".join(f"LoadModule {name}_module {modules}/mod_{name}.so" for name in
                       ("mpm_event", "authz_core", "proxy", "proxy_http", "alias"))
     config.write_text(
         f"{loads}\nServerRoot {tmp_path}\nPidFile {tmp_path}/apache.pid\nErrorLog {tmp_path}/apache.log\n"
         f"ServerName localhost\nListen 127.0.0.1:{forwarded.front}\nUser www-data\nGroup www-data\n"
-        f"DocumentRoot {tmp_path}/html\nMutex file:{tmp_path}\n" + snippet("apache.conf", forwarded))
+        f"Mutex file:{tmp_path}\nRedirect 204 /other\n" + snippet("apache.conf", forwarded))
     server = subprocess.Popen([program, "-DFOREGROUND", "-f", str(config)], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, start_new_session=True)
     try:

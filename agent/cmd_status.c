@@ -77,11 +77,18 @@ static bool is_nobody_there(const struct err *e)
 
 static json_t *read_disk(struct config *config, const char *name, struct err **err)
 {
-    struct loop *loop = loop_new(err);
+    auto_err struct err *e = NULL;
+    struct loop *loop = loop_new(&e);
     struct manager_settings settings = {.loop = loop, .config = config, .read_only = true};
-    struct manager *manager = loop ? manager_new(&settings, err) : NULL;
-    json_t *document = manager ? status_document(manager, false, name, err) : NULL;
+    struct manager *manager = loop ? manager_new(&settings, &e) : NULL;
+    json_t *document = NULL;
 
+    if (manager)
+        document = status_document(manager, false, name, err);
+    else if (err_is_absent(e))
+        document = status_document_of_nothing(config, name, err);
+    else
+        err_move(err, &e);
     manager_free(manager);
     loop_free(loop);
     return document;

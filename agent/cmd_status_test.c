@@ -20,6 +20,7 @@ static const char *answer;
 static int answer_errno;
 static const char *refusal; /* of the agent itself */
 static bool read_from_disk;
+static int disk_errno; /* the state directory cannot be opened */
 static struct manager manager;
 
 char *config_path(const char *option)
@@ -62,9 +63,12 @@ json_t *control_call(const char *path, const json_t *request, control_activity_f
 
 struct manager *manager_new(const struct manager_settings *settings, struct err **err)
 {
-    (void)err;
     assert_true(settings->read_only);
     read_from_disk = true;
+    if (disk_errno) {
+        err_set_errno(err, disk_errno, "opening the state directory");
+        return NULL;
+    }
     fake_manager_init(&manager, 1);
     return &manager;
 }
@@ -95,6 +99,7 @@ static int reset(void **state)
     config_is_bad = read_from_disk = false;
     answer = refusal = NULL;
     answer_errno = ENOENT;
+    disk_errno = 0;
     return 0;
 }
 
@@ -193,6 +198,29 @@ static void an_unknown_name_is_wrong_usage(void **state)
     assert_int_equal(run("c0", true), 3);
 }
 
+static void before_the_first_renewal_everything_is_missing(void **state)
+{
+    (void)state;
+    struct config_issuer issuer = {.name = (char[]){"ca"}};
+    struct config_certificate www = {.name = (char[]){"www"}, .issuer = &issuer};
+    struct config_certificate *certificates[] = {&www};
+
+    good_config.certificates = certificates;
+    good_config.n_certificates = 1;
+    disk_errno = ENOENT;
+    assert_int_equal(run("www", true), 3);
+    auto_json json_t *j = json_parse(output, strlen(output), NULL);
+    const json_t *c = json_array_get(json_get(j, "certificates"), 0);
+    assert_string_equal(json_str(c, "state"), "missing");
+    assert_true(json_is_null(json_get(c, "live")));
+    assert_int_equal(json_array_size(json_get(c, "history")), 0);
+    assert_int_equal(run("x", true), 2);
+    good_config.certificates = NULL;
+    good_config.n_certificates = 0;
+    disk_errno = EACCES;
+    assert_int_equal(run(NULL, true), 4);
+}
+
 static void an_agent_can_be_asked_although_the_file_is_bad(void **state)
 {
     (void)state;
@@ -246,6 +274,7 @@ int main(void)
         cmocka_unit_test_setup(without_an_agent_the_disk_is_read, reset),
         cmocka_unit_test_setup(no_permission_and_silence_are_exit_4, reset),
         cmocka_unit_test_setup(an_unknown_name_is_wrong_usage, reset),
+        cmocka_unit_test_setup(before_the_first_renewal_everything_is_missing, reset),
         cmocka_unit_test_setup(an_agent_can_be_asked_although_the_file_is_bad, reset),
         cmocka_unit_test_setup(a_bad_file_without_an_agent_is_exit_2, reset),
         cmocka_unit_test_setup(nobody_works_with_a_file_that_is_not_there, reset),

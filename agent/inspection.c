@@ -207,12 +207,12 @@ bool inspection_compare(struct inspection *i, const struct config *config, const
 {
     if (!i->chain)
         return true;
-    struct state *state = state_open(config->state_dir, STATE_READ, NULL, err);
     auto_err struct err *e = NULL;
+    struct state *state = state_open(config->state_dir, STATE_READ, NULL, &e);
     bool found = false;
 
     if (!state)
-        return false;
+        return err_is_absent(e) || err_move(err, &e); /* absent: nothing is managed yet */
     for (size_t n = 0; n < config->n_certificates && !found && !e; n++) {
         const struct config_certificate *c = config->certificates[n];
         bool has_live = false;

@@ -118,49 +118,56 @@ static json_t *certificate_json(const struct managed_view *v)
 
 /* Everything else ------------------------------------------------------------------------------ */
 
-static json_t *agent_json(const struct manager *m, bool running)
+/* Where a document comes from: a manager, or a configuration alone while nothing is on disk. */
+struct source {
+    const struct config *config;
+    const struct manager *manager;
+    struct state *state;
+    const struct err *config_error;
+    bool running;
+};
+
+static json_t *agent_json(const struct source *s)
 {
-    const struct err *e = manager_reload_error(m);
     json_t *j = json_object();
     json_t *config = json_object();
 
-    json_put_bool(j, "running", running);
-    json_put(j, "pid", number_or_null(running ? getpid() : 0));
-    json_put_time(j, "since", running ? manager_since(m) : 0);
-    json_put_str(config, "file", manager_config(m)->file);
-    json_put_bool(config, "ok", e == NULL);
-    json_put(config, "error", err_to_json(e));
+    json_put_bool(j, "running", s->running);
+    json_put(j, "pid", number_or_null(s->running ? getpid() : 0));
+    json_put_time(j, "since", s->running ? manager_since(s->manager) : 0);
+    json_put_str(config, "file", s->config->file);
+    json_put_bool(config, "ok", s->config_error == NULL);
+    json_put(config, "error", err_to_json(s->config_error));
     json_put(j, "config", config);
     return j;
 }
 
 /* NULL: there is none, or it cannot be read. An issuer that was not used since the start has its
  * account on disk only. Caller frees. */
-static char *account_of(const struct manager *m, const struct config_issuer *config)
+static char *account_of(const struct source *s, const struct config_issuer *config)
 {
-    struct issuer *issuer = manager_issuer(m, config->name);
+    struct issuer *issuer = s->manager ? manager_issuer(s->manager, config->name) : NULL;
     struct account_record record = {0};
-    struct state *state = manager_services(m)->state;
 
     if (issuer)
         return xstrdup(issuer_account(issuer));
-    if (!state || !state_load_account(state, config->directory, &record, NULL))
+    if (!s->state || !state_load_account(s->state, config->directory, &record, NULL))
         return NULL;
     char *url = xstrdup(json_str(record.json, "url"));
     account_record_done(&record);
     return url;
 }
 
-static json_t *issuers_json(const struct manager *m)
+static json_t *issuers_json(const struct source *s)
 {
-    const struct config *config = manager_config(m);
     json_t *list = json_array();
 
-    for (size_t i = 0; i < config->n_issuers; i++) {
-        auto_free char *account = account_of(m, config->issuers[i]);
+    for (size_t i = 0; i < s->config->n_issuers; i++) {
+        const struct config_issuer *issuer = s->config->issuers[i];
+        auto_free char *account = account_of(s, issuer);
         json_t *j = json_object();
-        json_put_str(j, "name", config->issuers[i]->name);
-        json_put_str(j, "directory", config->issuers[i]->directory);
+        json_put_str(j, "name", issuer->name);
+        json_put_str(j, "directory", issuer->directory);
         json_put_str(j, "account", account);
         json_put_bool(j, "paused", false);
         json_put(j, "limits", json_array());
@@ -169,47 +176,87 @@ static json_t *issuers_json(const struct manager *m)
     return list;
 }
 
-static int worse(int a, int b)
+static size_t count_of(const struct source *s)
 {
-    return a > b ? a : b;
+    return s->manager ? manager_count(s->manager) : s->config->n_certificates;
 }
 
-json_t *status_document(const struct manager *m, bool running, const char *name, struct err **err)
+static void view_of(const struct source *s, size_t i, struct managed_view *ret)
 {
-    const struct managed *only = name ? manager_find(m, name) : NULL;
-    struct state *state = manager_services(m)->state; /* NULL: there is none on disk */
-    json_t *list = json_array();
-    /* A configuration that was refused is a failure that leaves every certificate in service. */
-    int exit_status = manager_reload_error(m) ? 1 : 0;
+    static const struct schedule no_schedule;
+    static const struct deploy_record no_record;
 
-    if (name && !only) {
-        json_decref(list);
-        cmd_unknown_certificate(manager_config(m), name, err);
-        return NULL;
-    }
-    for (size_t i = 0; i < manager_count(m); i++) {
+    if (s->manager)
+        managed_view(manager_at(s->manager, i), ret);
+    else
+        *ret = (struct managed_view){.name = s->config->certificates[i]->name,
+                                     .config = s->config->certificates[i],
+                                     .schedule = &no_schedule,
+                                     .record = &no_record,
+                                     .state = "missing",
+                                     .reason = RENEW_MISSING,
+                                     .exit_status = EXIT_BROKEN};
+}
+
+/* The certificates (or the one) and the worst of their exits. */
+static json_t *certificates_json(const struct source *s, const char *name, int *exit_status)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count_of(s); i++) {
         struct managed_view v;
-        if (only && manager_at(m, i) != only)
+        view_of(s, i, &v);
+        if (name && strcmp(v.name, name) != 0)
             continue;
-        managed_view(manager_at(m, i), &v);
         json_t *j = certificate_json(&v);
-        if (only && state)
-            json_put(j, "history", state_history(state, v.name));
-        else if (only)
-            json_put(j, "history", json_array());
+        if (name)
+            json_put(j, "history", s->state ? state_history(s->state, name) : json_array());
         json_array_append_new(list, j);
-        exit_status = worse(exit_status, v.exit_status);
+        if (v.exit_status > *exit_status)
+            *exit_status = v.exit_status;
+    }
+    return list;
+}
+
+static json_t *make_document(const struct source *s, const char *name, struct err **err)
+{
+    /* A configuration that was refused is a failure that leaves every certificate in service. */
+    int exit_status = s->config_error ? EXIT_TROUBLE : EXIT_DONE;
+    json_t *list = certificates_json(s, name, &exit_status);
+
+    if (name && json_array_size(list) == 0) {
+        json_decref(list);
+        cmd_unknown_certificate(s->config, name, err);
+        return NULL;
     }
     json_t *j = json_object();
     json_put_str(j, "schema", SCHEMA);
     json_put_str(j, "version", EVERLEAF_VERSION);
     json_put_time(j, "time", clock_now());
     json_put_int(j, "exit", exit_status);
-    json_put(j, "agent", agent_json(m, running));
+    json_put(j, "agent", agent_json(s));
     json_put(j, "certificates", list);
     json_put(j, "monitor", json_array());
-    json_put(j, "issuers", issuers_json(m));
+    json_put(j, "issuers", issuers_json(s));
     return j;
+}
+
+json_t *status_document(const struct manager *m, bool running, const char *name, struct err **err)
+{
+    struct source s = {.config = manager_config(m),
+                       .manager = m,
+                       .state = manager_services(m)->state,
+                       .config_error = manager_reload_error(m),
+                       .running = running};
+
+    return make_document(&s, name, err);
+}
+
+json_t *status_document_of_nothing(const struct config *config, const char *name, struct err **err)
+{
+    struct source s = {.config = config};
+
+    return make_document(&s, name, err);
 }
 
 int status_exit(const json_t *document)

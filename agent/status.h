@@ -10,6 +10,9 @@
  * one with its history (an unknown name: NULL and ERR_CONFIG with the nearest name as hint). */
 NODISCARD json_t *status_document(const struct manager *m, bool running, const char *name,
                                   struct err **err);
+/* The same while there is no state directory: everything is missing. */
+NODISCARD json_t *status_document_of_nothing(const struct config *config, const char *name,
+                                             struct err **err);
 /* "exit" of the document: 0, 1 or 3; 4 when it says nothing like that. */
 int status_exit(const json_t *document);
 /* The table, or everything about one certificate. Columns are cut to the terminal's width. */

@@ -1,6 +1,5 @@
 #include "store/generation.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -8,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/certificate_name.h"
+#include "base/log.h"
 #include "store/folder.h"
 #include "store/generation_private.h"
 
@@ -90,9 +89,10 @@ int generation_open_all(struct state *s, const char *certificate, bool create, s
 }
 
 /* A state directory opened to its group later: the files follow as the folders do. */
-static bool share_files(const struct state *s, int fd, struct err **err)
+static void share_files(const struct state *s, int fd)
 {
     struct file_mode mode = state_file_mode(s, STATE_SHARED);
+    auto_err struct err *e = NULL;
     struct stat st;
 
     for (size_t i = 0; i < BUNDLE_PARTS; i++) {
@@ -102,23 +102,22 @@ static bool share_files(const struct state *s, int fd, struct err **err)
             ((st.st_mode & 0040) && st.st_gid == s->group))
             continue; /* what is wrong with it is found when it is read */
         if (fchown(file, (uid_t)-1, mode.gid) != 0 || fchmod(file, mode.mode) != 0) {
-            err_set_errno(err, errno, "opening %s to the group of the state directory",
-                          bundle_names[i]);
-            return folder_owner_hint(err);
+            err_set_errno(&e, errno, "%s", bundle_names[i]);
+            folder_owner_hint(&e);
+            log_failure(LOG_LEVEL_WARNING, e, "not opened to the group of the state directory");
+            return;
         }
     }
-    return true;
 }
 
 static int open_one(struct state *s, const char *certificate, int64_t number, struct err **err)
 {
-    bool own = s->access == STATE_OWN;
     auto_free char *name = generation_folder_name(number);
     auto_close int all = generation_open_all(s, certificate, false, err);
     auto_close int fd = all < 0 ? -1 : state_folder(s, all, name, STATE_SHARED, false, err);
 
-    if (fd < 0 || (own && s->shared && !share_files(s, fd, err)))
-        return -1;
+    if (fd >= 0 && s->access == STATE_OWN && s->shared)
+        share_files(s, fd);
     int opened = fd;
     fd = -1;
     return opened;

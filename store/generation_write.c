@@ -187,8 +187,8 @@ static bool switch_run(struct state *s, void *data, struct err **err)
     auto_free char *target = xasprintf("generations/%s", name);
     auto_close int dirfd = state_certificate_dir(s, t->certificate, false, err);
     auto_close int all =
-        dirfd < 0 ? -1 : state_folder(s, dirfd, "generations", STATE_SHARED, true, err);
-    auto_close int there = all < 0 ? -1 : state_folder(s, all, name, STATE_SHARED, true, err);
+        dirfd < 0 ? -1 : state_folder(s, dirfd, "generations", STATE_SHARED, false, err);
+    auto_close int there = all < 0 ? -1 : state_folder(s, all, name, STATE_SHARED, false, err);
 
     if (there < 0) /* live never dangles */
         return false;

@@ -96,6 +96,7 @@ int state_folder(const struct state *s, int dirfd, const char *name, enum state_
 {
     bool change = create && s->access == STATE_OWN;
     auto_close int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    auto_err struct err *e = NULL;
     struct stat st;
 
     if (fd < 0 && errno == ENOENT && change) {
@@ -107,9 +108,15 @@ int state_folder(const struct state *s, int dirfd, const char *name, enum state_
         err_set_errno(err, errno, "opening the folder %s in %s", name, s->path);
         return -1;
     }
-    if (!trusted(s, name, &st, err) ||
-        (change && reader == STATE_SHARED && !follow_sharing(s, fd, name, &st, err)))
+    if (!trusted(s, name, &st, err))
         return -1;
+    if (s->access == STATE_OWN && reader == STATE_SHARED && !follow_sharing(s, fd, name, &st, &e)) {
+        if (create) {
+            err_move(err, &e);
+            return -1;
+        }
+        log_failure(LOG_LEVEL_WARNING, e, "not opened to the group of the state directory");
+    }
     int opened = fd;
     fd = -1;
     return opened;

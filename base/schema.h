@@ -76,6 +76,9 @@ char *schema_path(const char *path, const char *name);
 /* Appends the table as rows of markdown: key, value, default, meaning. */
 void schema_reference(const struct field *fields, struct buf *out);
 
+/* Reads in->node by the type of in->field into in->to: for custom parsers that hand on a part. */
+void schema_value(const struct field_in *in);
+
 /* For custom parsers ---------------------------------------------------------------------------
  * The value of a scalar; a problem and NULL when it is none or empty. Borrowed. */
 const char *schema_text(const struct field_in *in, const char *expected);

@@ -5,9 +5,7 @@
 
 /* What a field wants, in words: "a duration such as \"30s\"". Caller frees. */
 char *schema_kind(const struct field *f);
-/* Reads in->node into in->to by the type of the field. */
-void schema_value(const struct field_in *in);
-/* The same from the text of the preset. */
+/* As schema_value, from the text of the preset. */
 void schema_preset(const struct field_in *in);
 /* FIELD_SECRET. */
 void schema_secret(const struct field_in *in);

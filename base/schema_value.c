@@ -325,6 +325,19 @@ void schema_value(const struct field_in *in)
     }
 }
 
+/* "one" or "[one, two]". */
+static void set_texts(const struct field_in *in, const char *preset)
+{
+    static const char between[] = "[], ";
+
+    for (const char *at = preset + strspn(preset, between); *at; at += strspn(at, between)) {
+        size_t len = strcspn(at, between);
+
+        strv_add_owned(in->to, xstrndup(at, len));
+        at += len;
+    }
+}
+
 void schema_preset(const struct field_in *in)
 {
     const char *preset = in->field->preset;
@@ -334,8 +347,8 @@ void schema_preset(const struct field_in *in)
         set(in, preset);
         return;
     }
-    if (in->field->type == FIELD_STRINGS && preset[0] != '[') {
-        strv_add(in->to, preset);
+    if (in->field->type == FIELD_STRINGS) {
+        set_texts(in, preset);
         return;
     }
     struct yaml *y = yaml_parse("preset", preset, strlen(preset), in->problems);

@@ -35,6 +35,9 @@ const struct yaml_node *yaml_pair(const struct yaml_node *map, size_t i,
 /* The text of a key; never NULL. */
 const char *yaml_key(const struct yaml_node *key);
 const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key); /* NULL: absent */
+/* A map of all pairs of several maps (at least one; maybe of other documents, which must outlive
+ * y). */
+const struct yaml_node *yaml_join(struct yaml *y, const struct yaml_node *const *maps, size_t n);
 const char *yaml_file(const struct yaml_node *n);
 /* "file:line:column"; caller frees. */
 char *yaml_where(const struct yaml_node *n);

@@ -302,6 +302,24 @@ const struct yaml_node *yaml_get(const struct yaml_node *map, const char *key)
     return NULL;
 }
 
+const struct yaml_node *yaml_join(struct yaml *y, const struct yaml_node *const *maps, size_t n)
+{
+    struct yaml_node *all = yaml_alloc(y, sizeof(*all));
+    uint32_t pairs = 0, at = 0;
+
+    for (size_t i = 0; i < n; i++)
+        pairs += maps[i]->n;
+    *all = *maps[0];
+    all->type = YAML_MAP;
+    all->items = yaml_alloc(y, 2 * (pairs + 1) * sizeof(*all->items));
+    for (size_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < 2 * maps[i]->n; k++)
+            all->items[at++] = maps[i]->items[k];
+    }
+    all->n = pairs;
+    return all;
+}
+
 const char *yaml_file(const struct yaml_node *n)
 {
     return n->yaml->file;

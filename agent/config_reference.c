@@ -1,0 +1,58 @@
+#include "agent/config_private.h"
+
+#define REFERENCE_MAX (1024 * 1024)
+
+static void add_table(struct buf *out, const char *title, const char *help,
+                      const struct field *fields)
+{
+    buf_addf(out, "\n### %s\n\n", title);
+    if (help)
+        buf_addf(out, "%s\n\n", help);
+    if (fields && fields->name)
+        schema_reference(fields, out);
+}
+
+static void add_type(struct buf *out, const char *section, const char *type, const char *help,
+                     const struct field *fields)
+{
+    auto_free char *title = xasprintf("`%s`: `type: %s`", section, type);
+
+    add_table(out, title, help, fields);
+}
+
+static void add_certificates(struct buf *out)
+{
+    add_table(out, "`certificates.NAME`", NULL, config_certificate_fields);
+    add_table(out, "`certificates.NAME.key`", NULL, config_key_fields);
+    add_table(out, "`certificates.NAME.renew`", NULL, config_renew_fields);
+    add_table(out, "`certificates.NAME.ocsp`", NULL, config_ocsp_fields);
+    for (size_t i = 0; output_type_all[i]; i++)
+        add_type(out, "certificates.NAME.outputs[]", output_type_all[i]->name,
+                 output_type_all[i]->help, output_type_all[i]->fields);
+}
+
+char *config_reference(void)
+{
+    auto_buf struct buf out;
+
+    buf_init(&out, REFERENCE_MAX);
+    buf_add_str(&out, "## Configuration reference\n\n"
+                      "Durations are numbers with `s`, `m`, `h`, `d` or `w`, combinable: `1h30m`. "
+                      "Secrets are `{file: PATH}`, `{env: NAME}` or `{credential: NAME}`. "
+                      "`include` is a path, a pattern such as `conf.d/*.yaml`, or a list of them, "
+                      "relative to its file.\n");
+    add_table(&out, "`agent`", NULL, config_agent_fields);
+    add_table(&out, "`agent.log`", NULL, config_log_fields);
+    add_table(&out, "`issuers.NAME`", NULL, config_issuer_fields);
+    add_table(&out, "`issuers.NAME.eab`", NULL, config_eab_fields);
+    for (size_t i = 0; challenge_type_all[i]; i++)
+        add_type(&out, "challenges.NAME", challenge_type_all[i]->acme, challenge_type_all[i]->help,
+                 challenge_type_all[i]->fields);
+    add_table(&out, "`servers.NAME`", "Common to all types.", config_server_fields);
+    for (size_t i = 0; server_type_all[i]; i++)
+        add_type(&out, "servers.NAME", server_type_all[i]->name, server_type_all[i]->help,
+                 server_type_all[i]->fields);
+    add_table(&out, "`servers.NAME.prove[]`", NULL, config_endpoint_fields);
+    add_certificates(&out);
+    return buf_take(&out);
+}

@@ -312,8 +312,6 @@ static void does_not_use_what_a_third_user_has_written(void **state)
     test_says(e, "belongs to user 65534");
 }
 
-#define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, test_store_setup, test_store_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -1,10 +1,9 @@
 /* One order from newOrder to a checked chain (RFC 8555 7.4): a step table whose state is on disk
  * before the step that needs it, so that any stop resumes the same order.
  *
- * States: account -> new -> (authorize) -> finalize -> poll -> fetch -> alternates -> done |
- * failed. The order's URL is saved before any challenge is answered; the key is on disk (the
- * owner's duty) before order_start. Resuming starts at "poll": the CA's status of the order decides
- * where to go on. */
+ * Steps: account -> new-order -> authorize -> finalize -> poll -> fetch -> alternates; the CA's
+ * status of the order may skip any of them. The order's URL is saved before any challenge is
+ * answered; the key is on disk (the owner's duty) before order_start. Resuming starts at "poll". */
 #pragma once
 
 #include <stdbool.h>

@@ -103,7 +103,7 @@ static void add_algorithms(struct buf *text, const json_t *problem)
 
 static char *problem_describe(const json_t *problem)
 {
-    struct buf text;
+    auto_buf struct buf text; /* buf_take leaves an empty one */
     const char *detail = json_str(problem, "detail");
     const char *title = json_str(problem, "title");
 

@@ -13,7 +13,6 @@ The gate runs a sample of the points (tests/integration/test_crash.py); this run
 
 import argparse
 import collections
-import os
 import re
 import shutil
 import subprocess

@@ -113,29 +113,30 @@ static struct field_in field_in(const struct reader *r, const struct field *f, v
     };
 }
 
-static void refuse_key(const struct reader *r, const struct yaml_node *key)
+/* The known key that an unknown one looks like, or NULL. */
+static const char *nearest_key(const struct reader *r, const char *key)
 {
     const char **names = NULL;
     size_t n = 0;
 
     for (size_t i = 0; i < r->n_parts; i++) {
         for (const struct field *f = r->parts[i].fields; f && f->name; f++) {
-            names = xreallocarray(names, n + 1, sizeof(*names));
+            names = xreallocarray(names, n + 2, sizeof(*names));
             names[n++] = f->name;
         }
     }
     for (size_t i = 0; r->skip && r->skip[i]; i++) {
-        names = xreallocarray(names, n + 1, sizeof(*names));
+        names = xreallocarray(names, n + 2, sizeof(*names));
         names[n++] = r->skip[i];
     }
-    names = xreallocarray(names, n + 1, sizeof(*names));
+    if (!names)
+        return NULL;
     names[n] = NULL;
 
-    auto_free char *path = schema_path(r->path, yaml_key(key));
+    const char *nearest = schema_nearest(key, names);
 
-    yaml_problem(r->problems, false, key, path, schema_nearest(yaml_key(key), names),
-                 "unknown key \"%s\"", yaml_key(key));
     free(names);
+    return nearest;
 }
 
 static void read_pair(const struct reader *r, const struct yaml_node *key,
@@ -145,8 +146,11 @@ static void read_pair(const struct reader *r, const struct yaml_node *key,
     const struct field *f = find_field(r, yaml_key(key), &to);
 
     if (!f) {
+        auto_free char *unknown = schema_path(r->path, yaml_key(key));
+
         if (!is_skipped(r, yaml_key(key)))
-            refuse_key(r, key);
+            yaml_problem(r->problems, false, key, unknown, nearest_key(r, yaml_key(key)),
+                         "unknown key \"%s\"", yaml_key(key));
         return;
     }
     struct field_in in = field_in(r, f, to);
@@ -155,6 +159,25 @@ static void read_pair(const struct reader *r, const struct yaml_node *key,
     in.node = value;
     in.path = path;
     schema_value(&in);
+}
+
+/* Is it there under a name that will be refused with this one as suggestion? Saying that it is
+ * missing would be the same error again. */
+static bool is_misspelt(const struct reader *r, const struct field *f)
+{
+    for (size_t i = 0; r->map && i < yaml_count(r->map); i++) {
+        const struct yaml_node *key;
+        const char *nearest;
+        void *to;
+
+        yaml_pair(r->map, i, &key);
+        if (find_field(r, yaml_key(key), &to) || is_skipped(r, yaml_key(key)))
+            continue;
+        nearest = nearest_key(r, yaml_key(key));
+        if (nearest && strcmp(nearest, f->name) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* Fields that the map does not have: the preset, or a problem. */
@@ -168,7 +191,7 @@ static void read_absent(const struct reader *r, const struct schema_part *part)
 
             in.path = r->path ? r->path : "";
             schema_preset(&in);
-        } else {
+        } else if (!is_misspelt(r, f)) {
             auto_free char *path = schema_path(r->path, f->name);
 
             yaml_problem(r->problems, false, r->map, path, NULL, "\"%s\" is missing here", f->name);

@@ -251,6 +251,20 @@ static void names_what_is_missing(void **state)
     problems_done(&p);
 }
 
+static void a_misspelt_key_is_not_missing_as_well(void **state)
+{
+    struct problems p = {0};
+    struct thing t = {0};
+    struct yaml *y = yaml_parse("f", "musst: x", 8, &p);
+
+    (void)state;
+    assert_false(schema_read(needy, yaml_root(y), NULL, NULL, &t, NULL, &p));
+    assert_int_equal(p.n, 1);
+    assert_string_equal(p.items[0].suggestion, "must");
+    yaml_free(y);
+    problems_done(&p);
+}
+
 static void leaves_skipped_keys_to_the_caller(void **state)
 {
     static const char *const skip[] = {"type", NULL};
@@ -370,6 +384,7 @@ int main(void)
         cmocka_unit_test(suggests_what_was_meant),
         cmocka_unit_test(reports_everything_in_one_run),
         cmocka_unit_test(names_what_is_missing),
+        cmocka_unit_test(a_misspelt_key_is_not_missing_as_well),
         cmocka_unit_test(leaves_skipped_keys_to_the_caller),
         cmocka_unit_test(keys_of_one_map_may_belong_to_several_structs),
         cmocka_unit_test(refuses_what_is_no_map),

@@ -3,7 +3,8 @@
 
 #include "base/yaml_private.h"
 
-#define CHUNK_SIZE (64 * 1024)
+#define CHUNK_MIN  1024 /* configurations of thousands of small files are read whole */
+#define CHUNK_MAX  (64 * 1024)
 #define SOURCE_MAX 4096 /* a longer line is not shown beyond this */
 
 struct yaml_chunk {
@@ -18,11 +19,15 @@ void *yaml_alloc(struct yaml *y, size_t size)
 
     size = (size + 7) & ~(size_t)7;
     if (!c || c->size - c->used < size) {
-        size_t want = size > CHUNK_SIZE / 4 ? size : CHUNK_SIZE;
+        size_t next = c ? c->size * 2 : CHUNK_MIN;
+        size_t want = next < CHUNK_MAX ? next : CHUNK_MAX;
+
+        if (size > want / 4)
+            want = size;
         struct yaml_chunk *fresh = xcalloc(1, sizeof(*fresh) + want);
 
         fresh->size = want;
-        if (c && want == size) { /* a big one stands alone; the chunk in use stays first */
+        if (c && want == size) { /* it stands alone; the chunk in use stays first */
             fresh->next = c->next;
             c->next = fresh;
         } else {

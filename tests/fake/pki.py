@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 CA_LIFETIME = datetime.timedelta(days=3650)
 UTC = datetime.timezone.utc
@@ -81,10 +81,10 @@ class Authority:
     def pem(self):
         return pem(self.cert)
 
-    def leaf(self, public_key, names, not_before=None, lifetime=90 * DAY, signer=None):
+    def leaf(self, public_key, names, not_before=None, lifetime=90 * DAY, signer=None, issuer_url=None):
         """A server certificate; `signer`: another key than the issuer's, for a broken signature."""
         begin = not_before or now() - HOUR
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(self.cert.subject)
@@ -103,8 +103,13 @@ class Authority:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
                 critical=False,
             )
-            .sign(signer or self.key, hashes.SHA256())
         )
+        if issuer_url:
+            access = x509.AccessDescription(
+                AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(issuer_url)
+            )
+            builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+        return builder.sign(signer or self.key, hashes.SHA256())
 
 
 def write_server_pair(authority, folder, names, stem="server", **leaf):

@@ -222,6 +222,7 @@ class Everleaf:
     def run(self, *args, expect=None, timeout=60, env=None, config=True, prefix=(), stdin=subprocess.DEVNULL,
             **popen):
         """One command to its end. `expect`: an exit status or several, else the test fails."""
+        __tracebackhide__ = True
         argv = [*prefix, self.binary, *map(str, args)]
         if config:
             if not self.file.exists():

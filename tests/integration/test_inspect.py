@@ -65,7 +65,7 @@ def test_key_never_shows(inspect, authority, tmp_path):
 @pytest.mark.parametrize("case", ["unknown-ca", "self-signed", "incomplete", "expired", "mismatch"])
 def test_trust_of_a_file(inspect, authority, tmp_path, case):
     key = pki.new_key()
-    options = {}
+    options = {"issuer_url": "http://ca.example.org/intermediate.der"}
     if case == "expired":
         options = {"not_before": pki.now() - 10 * pki.DAY, "lifetime": 5 * pki.DAY}
     leaf = authority.intermediate.leaf(key.public_key(), ["a.example.org"], **options)

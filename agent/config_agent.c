@@ -45,7 +45,7 @@ static void check_listen(const struct field_in *in, const struct yaml_node *at, 
     auto_err struct err *e = NULL;
 
     if (!httpd_listen_check(text, &e))
-        yaml_problem(in->problems, false, at, in->path, NULL, "%s", e->text);
+        config_add_error(in->problems, at, in->path, e);
 }
 
 static void parse_listen(const struct field_in *in)

@@ -23,8 +23,7 @@ static void add_name(const struct field_in *in, const struct yaml_node *at, stru
     auto_free char *name = name_canonical(text, &e);
 
     if (!name) {
-        yaml_problem(in->problems, false, at, in->path, NULL, "%s%s%s", e->text,
-                     e->hint ? ": " : "", e->hint ? e->hint : "");
+        config_add_error(in->problems, at, in->path, e);
         return;
     }
     if (map_set(seen, name, c)) {
@@ -167,7 +166,7 @@ static void parse_issuer(const struct field_in *in)
 
     if (e)
         c->issuer = e->made;
-    if (e || !name)
+    if (e || !name || r->incomplete)
         return;
     auto_free char *nearest = reader_nearest(r, SECTION_ISSUERS, NULL, name);
 
@@ -184,7 +183,7 @@ static void parse_challenge(const struct field_in *in)
 
     if (e)
         c->solver = e->made;
-    if (e || !name)
+    if (e || !name || r->incomplete)
         return;
     auto_free char *nearest = reader_nearest(r, SECTION_CHALLENGES, NULL, name);
 
@@ -306,6 +305,8 @@ static void choose_issuer(struct reader *r, struct config_certificate *c,
         c->issuer = r->config->issuers[0];
         return;
     }
+    if (r->incomplete)
+        return;
     if (r->config->n_issuers > 1)
         yaml_problem(r->problems, false, at, path, NULL,
                      "\"issuer\" is missing here: there are %zu to choose from",

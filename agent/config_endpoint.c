@@ -18,8 +18,7 @@ static void parse_connect(const struct field_in *in)
     if (endpoint_parse(text, &endpoint, &e))
         *(char **)in->to = xstrdup(text);
     else
-        yaml_problem(in->problems, false, in->node, in->path, NULL, "%s%s%s", e->text,
-                     e->hint ? ": " : "", e->hint ? e->hint : "");
+        config_add_error(in->problems, in->node, in->path, e);
     endpoint_done(&endpoint);
 }
 
@@ -54,7 +53,7 @@ static void parse_sni(const struct field_in *in)
         if (name)
             set_string(&sni->items[i], name);
         else
-            yaml_problem(in->problems, false, in->node, in->path, NULL, "%s", e->text);
+            config_add_error(in->problems, in->node, in->path, e);
     }
 }
 
@@ -214,6 +213,8 @@ static void check_certificate(struct reader *r, const struct config_server *s, c
 {
     const struct entry *e = map_get(r->sections[SECTION_CERTIFICATES], name);
 
+    if (!e && r->incomplete)
+        return;
     if (!e) {
         auto_free char *nearest = reader_nearest(r, SECTION_CERTIFICATES, NULL, name);
 

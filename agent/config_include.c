@@ -52,6 +52,7 @@ static void check_group(struct reader *r, const char *file, const struct stat *s
 static void complain(struct reader *r, const struct yaml_node *at, const char *file,
                      const char *text)
 {
+    r->incomplete = true;
     if (at)
         yaml_problem(r->problems, false, at, "include", NULL, "%s: %s", file, text);
     else
@@ -156,9 +157,11 @@ static void read_file(struct reader *r, const char *file, const struct yaml_node
         complain(r, at, file, strerrordesc_np(errno));
         return;
     }
-    if (S_ISDIR(st.st_mode)) {
+    if (!S_ISREG(st.st_mode)) {
         complain(r, at, file,
-                 at ? "is a folder: include FOLDER/*.yaml" : "is a folder, not a file");
+                 !S_ISDIR(st.st_mode) ? "is no regular file"
+                 : at                 ? "is a folder: include FOLDER/*.yaml"
+                                      : "is a folder, not a file");
         return;
     }
     chain.device = st.st_dev;
@@ -181,8 +184,10 @@ static void read_file(struct reader *r, const char *file, const struct yaml_node
 
     struct yaml *document = yaml_load(file, r->problems);
 
-    if (!document)
+    if (!document) {
+        r->incomplete = true;
         return;
+    }
     reader_take_document(r, document);
     read_includes(r, yaml_root(document), &chain);
 }

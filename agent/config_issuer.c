@@ -58,7 +58,7 @@ static void parse_directory(const struct field_in *in)
             in->problems, false, in->node, in->path, NULL,
             "a directory must be an https URL: over anything else nobody knows who answers");
     } else if (!url_check(text, "directory", &e)) {
-        yaml_problem(in->problems, false, in->node, in->path, NULL, "%s", e->text);
+        config_add_error(in->problems, in->node, in->path, e);
     } else {
         *(char **)in->to = xstrdup(text);
     }
@@ -221,7 +221,7 @@ void config_check_ca_file(struct problems *p, const struct yaml_node *at, const 
 
     buf_init(&pem, CA_FILE_MAX);
     if (!file_read(AT_FDCWD, file, CA_FILE_MAX, true, &pem, &e))
-        yaml_problem(p, false, at, path, NULL, "%s", e->text);
+        config_add_error(p, at, path, e);
     else if (!strstr(pem.data, "-----BEGIN CERTIFICATE-----") &&
              !strstr(pem.data, "-----BEGIN TRUSTED CERTIFICATE-----"))
         yaml_problem(p, false, at, path, NULL, "there is no certificate (PEM) in %s", file);

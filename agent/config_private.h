@@ -35,6 +35,7 @@ struct reader {
     struct map *implied_servers;   /* name -> struct config_server; owned by config */
     struct solver *implied_solver; /* owned by config */
     bool reported_no_issuer;
+    bool incomplete; /* a file could not be read: what is not found may be in it */
 };
 
 struct reader *reader_new(struct config *c, struct problems *problems);
@@ -55,6 +56,9 @@ char *reader_nearest(const struct reader *r, enum section section, const char *c
 const char *reader_type(struct reader *r, const struct yaml_node *map, const char *path,
                         const char *fallback);
 
+/* An error about a value as a problem, with its hint. */
+void config_add_error(struct problems *p, const struct yaml_node *at, const char *path,
+                      const struct err *e);
 /* A readable file with certificates, else a problem. */
 void config_check_ca_file(struct problems *p, const struct yaml_node *at, const char *path,
                           const char *file);

@@ -172,6 +172,13 @@ void reader_check_name(struct reader *r, enum section s, const struct entry *e)
         nouns[s], CERTIFICATE_NAME_MAX);
 }
 
+void config_add_error(struct problems *p, const struct yaml_node *at, const char *path,
+                      const struct err *e)
+{
+    yaml_problem(p, false, at, path, NULL, "%s%s%s", e->text, e->hint ? ": " : "",
+                 e->hint ? e->hint : "");
+}
+
 char *reader_nearest(const struct reader *r, enum section section, const char *const *more,
                      const char *name)
 {

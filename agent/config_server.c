@@ -142,6 +142,8 @@ struct config_server *config_find_server(struct reader *r, const char *name,
 
     if (e || implied)
         return e ? e->made : implied;
+    if (!type && r->incomplete)
+        return NULL;
     if (!type) {
         refuse_server(r, name, at, path);
         return NULL;

@@ -62,7 +62,7 @@ answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
 
 packages=(
     gcc cmake ninja-build pkg-config libcurl4-openssl-dev libfyaml-dev libidn2-dev libjansson-dev
-    libmicrohttpd-dev libssl-dev libsystemd-dev uthash-dev
+    libmicrohttpd-dev libpsl-dev libssl-dev libsystemd-dev uthash-dev
     nginx-light pebble openssl curl
 )
 

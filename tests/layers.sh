@@ -48,6 +48,7 @@ only_in 'jansson\.h' base/json.h
 only_in 'pthread\.h' base/worker.c
 only_in 'uthash\.h' base/map.c
 only_in 'idn2\.h' 'pki/[a-z_]+\.[ch]'
+only_in 'libpsl\.h' pki/public_suffix.c
 only_in 'openssl/.*' 'pki/[a-z_]+\.[ch]' base/mem.c base/enc.c
 
 # Functions ----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ export TSAN_OPTIONS=exitcode=99:halt_on_error=0
 packages=(
     gcc clang libclang-rt-14-dev cmake ninja-build pkg-config
     libcmocka-dev libcurl4-openssl-dev libfyaml-dev libidn2-dev libjansson-dev libmicrohttpd-dev
-    libssl-dev libsystemd-dev uthash-dev
+    libpsl-dev libssl-dev libsystemd-dev uthash-dev
     clang-format clang-tidy cppcheck codespell pmccabe shellcheck
     nginx-light pebble openssl strace
     python3 python3-cryptography python3-pytest python3-pytest-xdist

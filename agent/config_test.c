@@ -42,6 +42,68 @@ static void the_smallest_file_means_all_the_rest(void **state)
     config_unref(c);
 }
 
+static void check_issuers(const struct config *c, const char *ca)
+{
+    const struct config_issuer *ca_issuer = c->issuers[0];
+
+    assert_int_equal(c->n_issuers, 2);
+    assert_string_equal(ca_issuer->directory, "https://ca.example.org:14000/dir");
+    assert_string_equal(ca_issuer->contact.items[1], "mailto:b@example.org");
+    assert_true(ca_issuer->terms_agreed);
+    assert_string_equal(ca_issuer->profile, "shortlived");
+    assert_true(ca_issuer->profile_required);
+    assert_string_equal(ca_issuer->preferred_chain, "Some Root");
+    assert_string_equal(ca_issuer->ca_file, ca);
+    assert_string_equal(ca_issuer->eab_kid, "me");
+    assert_int_equal(ca_issuer->eab_hmac->len, 13);
+    assert_memory_equal(ca_issuer->eab_hmac->data, "secret-secret", 13);
+    assert_string_equal(c->issuers[1]->directory, "https://acme.zerossl.com/v2/DV90");
+    assert_false(c->issuers[1]->terms_agreed);
+}
+
+static void check_servers(const struct config *c, const char *ca)
+{
+    const struct config_server *front = c->servers[0], *quiet = c->servers[1];
+
+    assert_string_equal(front->server.check.items[1], "-v");
+    assert_int_equal(front->server.timeout_s, 5);
+    assert_int_equal(front->n_prove, 2);
+    assert_false(front->prove_default);
+    assert_string_equal(front->prove[0].sni.items[0], "a.example.org");
+    assert_string_equal(front->prove[0].sni.items[1], "web");
+    assert_int_equal(front->prove[0].matches, 2);
+    assert_int_equal(front->prove[0].deadline_s, 60);
+    assert_true(front->prove[0].addresses_any);
+    assert_string_equal(front->prove[0].trust_file, ca);
+    assert_true(front->prove[1].trust_system);
+    assert_false(front->prove[1].addresses_any);
+    assert_true(quiet->server.check_off);
+    assert_true(quiet->prove_off);
+    assert_int_equal(quiet->n_prove, 0);
+}
+
+static void check_certificates(const struct config *c)
+{
+    const struct config_certificate *www = config_find(c, "www");
+
+    assert_string_equal(www->names.items[0], "xn--bcher-kva.example");
+    assert_string_equal(www->names.items[1], "2001:db8::1");
+    assert_string_equal(www->names.items[2], "www.example.org");
+    assert_int_equal(www->key_type, KEY_RSA_3072);
+    assert_true(www->key_reuse);
+    assert_true(www->renew_explicit);
+    assert_true(www->renew_share > 0.399 && www->renew_share < 0.401);
+    assert_true(www->must_staple);
+    assert_int_equal(www->n_outputs, 2);
+    assert_string_equal(www->outputs[0].path, "/srv/tls/www");
+    assert_string_equal(www->outputs[1].path, "/srv/tls/www.pem");
+    assert_int_equal(www->n_servers, 2);
+    assert_ptr_equal(www->servers[1], c->servers[1]);
+    assert_non_null(strstr(www->where, "everleaf.yaml:32:3"));
+    assert_int_equal(config_find(c, "short")->renew_before_s, 36 * 3600);
+    assert_null(config_find(c, "absent"));
+}
+
 static void reads_every_key(void **state)
 {
     struct place *p = *state;
@@ -104,9 +166,6 @@ static void reads_every_key(void **state)
     char *star = strstr(text, "*.B");
     memmove(star, star + 2, strlen(star + 2) + 1);
     struct config *c = place_load_good(p, text);
-    const struct config_issuer *ca_issuer = c->issuers[0];
-    const struct config_server *front = c->servers[0], *quiet = c->servers[1];
-    const struct config_certificate *www = config_find(c, "www");
 
     assert_string_equal(c->state_dir, "/srv/everleaf");
     assert_string_equal(c->control, "/run/c.sock");
@@ -115,50 +174,9 @@ static void reads_every_key(void **state)
     assert_int_equal(c->log_format, LOG_FORMAT_JSON);
     assert_int_equal(c->concurrency, 4);
     assert_int_equal(c->http_timeout_s, 90);
-    assert_int_equal(c->n_issuers, 2);
-    assert_string_equal(ca_issuer->directory, "https://ca.example.org:14000/dir");
-    assert_string_equal(ca_issuer->contact.items[1], "mailto:b@example.org");
-    assert_true(ca_issuer->terms_agreed);
-    assert_string_equal(ca_issuer->profile, "shortlived");
-    assert_true(ca_issuer->profile_required);
-    assert_string_equal(ca_issuer->preferred_chain, "Some Root");
-    assert_string_equal(ca_issuer->ca_file, ca);
-    assert_string_equal(ca_issuer->eab_kid, "me");
-    assert_int_equal(ca_issuer->eab_hmac->len, 13);
-    assert_memory_equal(ca_issuer->eab_hmac->data, "secret-secret", 13);
-    assert_string_equal(c->issuers[1]->directory, "https://acme.zerossl.com/v2/DV90");
-    assert_false(c->issuers[1]->terms_agreed);
-    assert_string_equal(front->server.check.items[1], "-v");
-    assert_int_equal(front->server.timeout_s, 5);
-    assert_int_equal(front->n_prove, 2);
-    assert_false(front->prove_default);
-    assert_string_equal(front->prove[0].sni.items[0], "a.example.org");
-    assert_string_equal(front->prove[0].sni.items[1], "web");
-    assert_int_equal(front->prove[0].matches, 2);
-    assert_int_equal(front->prove[0].deadline_s, 60);
-    assert_true(front->prove[0].addresses_any);
-    assert_string_equal(front->prove[0].trust_file, ca);
-    assert_true(front->prove[1].trust_system);
-    assert_false(front->prove[1].addresses_any);
-    assert_true(quiet->server.check_off);
-    assert_true(quiet->prove_off);
-    assert_int_equal(quiet->n_prove, 0);
-    assert_string_equal(www->names.items[0], "xn--bcher-kva.example");
-    assert_string_equal(www->names.items[1], "2001:db8::1");
-    assert_string_equal(www->names.items[2], "www.example.org");
-    assert_int_equal(www->key_type, KEY_RSA_3072);
-    assert_true(www->key_reuse);
-    assert_true(www->renew_explicit);
-    assert_true(www->renew_share > 0.399 && www->renew_share < 0.401);
-    assert_true(www->must_staple);
-    assert_int_equal(www->n_outputs, 2);
-    assert_string_equal(www->outputs[0].path, "/srv/tls/www");
-    assert_string_equal(www->outputs[1].path, "/srv/tls/www.pem");
-    assert_int_equal(www->n_servers, 2);
-    assert_ptr_equal(www->servers[1], quiet);
-    assert_non_null(strstr(www->where, "everleaf.yaml:32:3"));
-    assert_int_equal(config_find(c, "short")->renew_before_s, 36 * 3600);
-    assert_null(config_find(c, "absent"));
+    check_issuers(c, ca);
+    check_servers(c, ca);
+    check_certificates(c);
     config_unref(c);
 }
 
@@ -331,7 +349,7 @@ static const struct {
     {WWW(", outputs: {}"), 2, "expected a list", NULL},
     {WWW(", outputs: [a]"), 2, "expected a map", NULL},
     {WWW(", outputs: [{dir: /x}]"), 2, "\"type\" is missing", NULL},
-    {WWW(", outputs: [{type: fils, dir: /x}]"), 2, "no output type", "files"},
+    {WWW(", outputs: [{type: filez, dir: /x}]"), 2, "no output type", "files"},
     {WWW(", outputs: [{type: files, dir: /x, key_mode: 4644}]"), 2, "permission bits", NULL},
     {WWW(", outputs: [{type: files, dir: /var/lib/everleaf/live/www}]"), 2, "keeps its state",
      NULL},

@@ -220,7 +220,7 @@ static void suggests_what_was_meant(void **state)
     is_refused("color: gren", 8, "red, green or blue", "green");
     is_refused("duration: 30", 11, "expected a duration", "30s");
     is_refused("argv: nginx  -s reload", 7, "expected a list", "[nginx, -s, reload]");
-    is_refused("secret: {flie: /a}", 10, "unknown key", "file");
+    is_refused("secret: {fil: /a}", 10, "unknown key", "file");
 }
 
 static void reports_everything_in_one_run(void **state)
@@ -229,7 +229,9 @@ static void reports_everything_in_one_run(void **state)
     struct thing t;
 
     (void)state;
-    assert_false(read_thing("a: 1\nnumber: x\nb: 2\nduration: y\ncolor: z\n", &t, &p));
+    assert_false(read_thing("a: 1\n"
+                            "number: x\nb: 2\nduration: y\ncolor: z\n",
+                            &t, &p));
     assert_int_equal(p.errors, 5);
     assert_string_equal(p.items[4].path, "top.color");
     schema_done(fields, &t);

@@ -1,6 +1,7 @@
 /* A small HTTP server on the loop for read-only duties: http-01, metrics, health. The only user of
- * libmicrohttpd. GET and HEAD only (405 else), request line and headers at most 8 KiB (http-01: 1 KiB
- * would do, the library's floor applies), 10 s per connection, at most `connections_max` at once. */
+ * libmicrohttpd. GET and HEAD only (405 else), request line and headers at most 8 KiB (http-01: 1
+ * KiB would do, the library's floor applies), 10 s per connection, at most `connections_max` at
+ * once. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,8 +12,8 @@
 
 struct httpd_reply {
     unsigned status;
-    const char *type;    /* Content-Type, static string */
-    char *body;          /* owned by httpd afterwards; NULL: empty */
+    const char *type; /* Content-Type, static string */
+    char *body;       /* owned by httpd afterwards; NULL: empty */
     size_t body_len;
 };
 
@@ -22,13 +23,14 @@ struct httpd_request {
     const char *accept; /* Accept header or NULL */
 };
 
-typedef void httpd_fn(const struct httpd_request *request, struct httpd_reply *reply, void *userdata);
+typedef void httpd_fn(const struct httpd_request *request, struct httpd_reply *reply,
+                      void *userdata);
 
 /* Where to listen: ":port" (IPv4 and IPv6), "host:port", "[v6]:port", "unix:/path". */
 struct httpd;
-/* Binds every address of `listen`. A taken port: ERR_SYSTEM with code EADDRINUSE that names the process
- * that has it where /proc tells. `sockets`/`n_sockets`: descriptors already listening (socket
- * activation) to use instead; they stay open when the server is freed. */
+/* Binds every address of `listen`. A taken port: ERR_SYSTEM with code EADDRINUSE that names the
+ * process that has it where /proc tells. `sockets`/`n_sockets`: descriptors already listening
+ * (socket activation) to use instead; they stay open when the server is freed. */
 NODISCARD struct httpd *httpd_new(struct loop *l, const struct strv *listen, const int *sockets,
                                   size_t n_sockets, unsigned connections_max, httpd_fn *fn,
                                   void *userdata, struct err **err);

@@ -58,7 +58,8 @@ void deploy_ask_proof(struct deploy *d)
     const struct generation *g = deploy_generation(d);
     bool back = d->record->stage == DEPLOY_BACK_PROVE;
 
-    deploy_say(d, "proving over TLS that the servers show the certificate");
+    if (d->n_legs > 0)
+        deploy_say(d, "proving over TLS that the servers show the certificate");
     d->open = d->n_legs;
     for (size_t i = 0; i < d->n_legs; i++) {
         struct leg *leg = &d->legs[i];
@@ -151,8 +152,6 @@ void deploy_ask_reload(struct deploy *d)
     auto_strv struct strv texts = {0};
     struct hook_event event = deploy_event(d, &texts);
 
-    deploy_say(d,
-               back ? "reloading the servers with the old certificate" : "reloading the servers");
     d->open = 1;
     for (size_t i = 0; i < d->n_legs; i++) {
         struct leg *leg = &d->legs[i];
@@ -161,7 +160,9 @@ void deploy_ask_reload(struct deploy *d)
             leg->pass = NULL;
             continue;
         }
-        d->open++;
+        if (d->open++ == 1)
+            deploy_say(d, back ? "reloading the servers with the old certificate"
+                               : "reloading the servers");
         leg->call = rollout_start(leg->rollout, back ? ROLLOUT_BACK : ROLLOUT_FORWARD, leg->pass,
                                   &event, on_reloaded, leg);
         leg_unexpect(leg);
@@ -292,7 +293,8 @@ void deploy_ask_baseline(struct deploy *d)
     auto_strv struct strv texts = {0};
     struct hook_event event = deploy_event(d, &texts);
 
-    deploy_say(d, "checking the servers before anything is switched");
+    if (d->n_legs > 0)
+        deploy_say(d, "checking the servers before anything is switched");
     d->open = 2 * d->n_legs;
     for (size_t i = 0; i < d->n_legs; i++) {
         struct leg *leg = &d->legs[i];

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "agent/managed_private.h"
+#include "agent/verdict.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -116,19 +117,25 @@ static void on_audited(const struct audit_result *result, void *userdata)
     managed_consider(m);
 }
 
-/* Nothing is to be renewed or deployed now. True when the outputs need looking after first. */
-static bool look_after_outputs(struct managed *m)
+/* Nothing is to be renewed or deployed now. True when the outputs, or servers and endpoints that
+ * were added to the configuration, need looking after first. */
+static bool look_after_live(struct managed *m)
 {
-    if (m->live.number == 0 || m->certificate->n_outputs == 0 || m->record.next_try != 0)
+    if (m->live.number == 0 || m->record.next_try != 0 || m->live.number != m->newest.number)
         return false;
-    if (!m->audited) {
+    if (!m->audited && m->certificate->n_outputs > 0) {
         m->audit =
             audit_start(services_of(m), m->config, m->certificate, m->live.sha256, on_audited, m);
         return true;
     }
-    if (!m->outputs_wrong || m->live.number != m->newest.number)
+    bool new_servers = !m->introduced && !verdict_knows_all(&m->record, m->certificate);
+    m->introduced = true;
+    if (!m->outputs_wrong && !new_servers)
         return false;
-    log_warning("an output does not hold the live certificate", "certificate", m->name);
+    if (m->outputs_wrong)
+        log_warning("an output does not hold the live certificate", "certificate", m->name);
+    else
+        log_info("the configuration names new servers or endpoints", "certificate", m->name);
     managed_deploy(m, RUN_REPAIR);
     return true;
 }
@@ -157,7 +164,7 @@ static void take_config(struct managed *m, struct config *config,
     m->rollouts = xreallocarray(m->rollouts, certificate->n_servers + 1, sizeof(struct rollout *));
     for (size_t i = 0; i < certificate->n_servers; i++)
         m->rollouts[i] = m->host->rollout(config, certificate->servers[i], m->host->userdata);
-    m->audited = false;
+    m->audited = m->introduced = false;
 }
 
 static void adopt_config(struct managed *m)
@@ -237,7 +244,7 @@ void managed_consider(struct managed *m)
     if (due && waits == 0) {
         m->queued = true;
         m->host->want_slot(m, m->host->userdata);
-    } else if (m->retired || !look_after_outputs(m)) {
+    } else if (m->retired || !look_after_live(m)) {
         go_to_sleep(m, waits);
     }
 }

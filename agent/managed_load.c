@@ -76,7 +76,8 @@ void managed_forget(struct managed *m)
     deploy_record_done(&m->record);
     generation_facts_done(&m->live);
     generation_facts_done(&m->newest);
-    m->damaged = m->unreadable = m->ordering = m->audited = m->outputs_wrong = false;
+    m->damaged = m->unreadable = m->ordering = false;
+    m->audited = m->outputs_wrong = false;
 }
 
 bool managed_load(struct managed *m)

@@ -287,7 +287,7 @@ static void on_nothing(void *userdata)
     fn(data);
 }
 
-static bool endpoint_concerns(const struct config_endpoint *e, const char *certificate)
+bool proof_concerns(const struct config_endpoint *e, const char *certificate)
 {
     return e->certificates.n == 0 || strv_has(&e->certificates, certificate);
 }
@@ -318,7 +318,7 @@ struct proof *survey_start(const struct proof_settings *settings, proof_fn *fn, 
 
     server_row_clear_endpoints(settings->row);
     for (size_t i = 0; !server->prove_off && i < server->n_prove; i++) {
-        if (!endpoint_concerns(&server->prove[i], settings->certificate->name))
+        if (!proof_concerns(&server->prove[i], settings->certificate->name))
             continue;
         struct target *t = target_new(p, &server->prove[i]);
         resolve_text(t, t->endpoint->connect, on_survey_resolved);

@@ -33,6 +33,8 @@ struct proof *survey_start(const struct proof_settings *settings, proof_fn *fn, 
 struct proof *proof_start(const struct proof_settings *settings, proof_fn *fn, void *userdata);
 void proof_free(struct proof *p);
 
+/* Whether an endpoint of a server is one for the certificate. */
+bool proof_concerns(const struct config_endpoint *e, const char *certificate);
 /* Whether the endpoint is proven, with its siblings' help where one address is enough. */
 bool proof_row_is_settled(const struct config_server *server, const struct server_row *row,
                           const struct endpoint_row *e);

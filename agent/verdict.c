@@ -26,9 +26,8 @@ static void blame(const struct config_server *server, const struct endpoint_row 
     if (*t->guilty)
         return;
     if (e->answered)
-        err_set(t->guilty, ERR_SYSTEM,
-                "server %s: %s (SNI \"%s\") does not serve the certificate: %s", name, place_of(e),
-                sni_of(e), e->error ? e->error->text : "it shows another one");
+        err_set(t->guilty, ERR_SYSTEM, "server %s, SNI \"%s\": %s", name, sni_of(e),
+                e->error ? e->error->text : "another certificate is served");
     else
         err_set(t->guilty, ERR_SYSTEM,
                 "server %s: %s (SNI \"%s\") answered before and fails now: %s", name, place_of(e),
@@ -87,6 +86,39 @@ enum deploy_outcome verdict_proof(struct deploy_record *r, const struct config_c
     for (size_t i = 0; i < c->n_servers; i++)
         judge_server(c->servers[i], deploy_record_server(r, c->servers[i]->server.name), &t);
     return t.endpoints > 0 && t.open == 0 ? OUTCOME_PROVEN : OUTCOME_DEPLOYED;
+}
+
+static bool has_endpoint(const struct server_row *row, const char *connect)
+{
+    for (size_t i = 0; i < row->n_endpoints; i++) {
+        if (strcmp(row->endpoints[i].connect, connect) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool knows_server(const struct deploy_record *r, const struct config_server *server,
+                         const char *certificate)
+{
+    const struct server_row *row = NULL;
+
+    for (size_t i = 0; i < r->n_servers && !row; i++)
+        row = strcmp(r->servers[i].name, server->server.name) == 0 ? &r->servers[i] : NULL;
+    for (size_t i = 0; row && !server->prove_off && i < server->n_prove; i++) {
+        if (proof_concerns(&server->prove[i], certificate) &&
+            !has_endpoint(row, server->prove[i].connect))
+            return false;
+    }
+    return row != NULL;
+}
+
+bool verdict_knows_all(const struct deploy_record *r, const struct config_certificate *c)
+{
+    for (size_t i = 0; i < c->n_servers; i++) {
+        if (!knows_server(r, c->servers[i], c->name))
+            return false;
+    }
+    return true;
 }
 
 bool verdict_serves_other(const struct deploy_record *r, const struct config_certificate *c)

@@ -39,7 +39,7 @@ static void on_http(const struct http_reply *reply, const struct err *e, void *u
         settings->on_exchange(x->operation, reply ? (int)reply->status : 0, took_ms,
                               settings->userdata);
     err_wrap(&copy, "%s at %s", x->operation, x->host);
-    if (copy && copy->kind == ERR_REFUSED && copy->code == 0)
+    if (copy && copy->kind != ERR_TRANSIENT && copy->code == 0)
         copy->code = EPROTO; /* the connection was refused by us, not the request by the CA */
     x->fn(reply, copy, x->userdata);
     exchange_end(x);

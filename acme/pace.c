@@ -9,7 +9,7 @@
 #define POLL_SLOW_MS    1000
 #define RETRY_AFTER_MAX 60
 
-#define RETRIES_MAX    4
+#define RETRIES_MAX    3
 #define RETRY_FIRST_MS 300
 #define RETRY_FACTOR   3
 #define RETRY_LAST_MS  10000

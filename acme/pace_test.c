@@ -68,7 +68,7 @@ static void transient_errors_are_retried_a_few_times(void **state)
         last = pause;
         assert_true(++tries < 10);
     }
-    assert_int_equal(tries, 4);
+    assert_int_equal(tries, 3);
 }
 
 static void limits_are_waited_for_only_when_short(void **state)

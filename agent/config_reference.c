@@ -20,6 +20,19 @@ static void add_type(struct buf *out, const char *section, const char *type, con
     add_table(out, title, help, fields);
 }
 
+static void add_server_types(struct buf *out)
+{
+    for (size_t i = 0; server_type_all[i]; i++) {
+        const struct server_type *type = server_type_all[i];
+        auto_free char *help =
+            type->default_prove
+                ? xasprintf("%s. Default `prove`: `%s`.", type->help, type->default_prove)
+                : xasprintf("%s. `prove` has no default.", type->help);
+
+        add_type(out, "servers.NAME", type->name, help, type->fields);
+    }
+}
+
 static void add_certificates(struct buf *out)
 {
     add_table(out, "`certificates.NAME`", NULL, config_certificate_fields);
@@ -49,9 +62,7 @@ char *config_reference(void)
         add_type(&out, "challenges.NAME", challenge_type_all[i]->acme, challenge_type_all[i]->help,
                  challenge_type_all[i]->fields);
     add_table(&out, "`servers.NAME`", "Common to all types.", config_server_fields);
-    for (size_t i = 0; server_type_all[i]; i++)
-        add_type(&out, "servers.NAME", server_type_all[i]->name, server_type_all[i]->help,
-                 server_type_all[i]->fields);
+    add_server_types(&out);
     add_table(&out, "`servers.NAME.prove[]`", NULL, config_endpoint_fields);
     add_certificates(&out);
     return buf_take(&out);

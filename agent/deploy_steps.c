@@ -213,9 +213,8 @@ static struct leg *failed_leg(const struct deploy *d)
     return NULL;
 }
 
-static void refuse(struct deploy *d)
+static void refuse(struct deploy *d, struct leg *failed)
 {
-    struct leg *failed = failed_leg(d);
     const char *name = failed->server->server.name;
     struct err *e = take(failed->check_error);
 
@@ -242,12 +241,13 @@ static void begin_switch(struct deploy *d)
 static void on_audited(const struct audit_result *result, void *userdata)
 {
     struct deploy *d = userdata;
+    struct leg *failed = failed_leg(d);
 
     d->audit = NULL;
-    if (result->absent > 0)
-        begin_switch(d);
+    if (failed && result->absent == 0)
+        refuse(d, failed);
     else
-        refuse(d);
+        begin_switch(d);
 }
 
 /* A server's check may fail because the files it is configured to read have never been written:
@@ -255,11 +255,12 @@ static void on_audited(const struct audit_result *result, void *userdata)
 static void judge_baseline(struct deploy *d)
 {
     const struct config_certificate *c = d->settings.certificate;
+    struct leg *failed = failed_leg(d);
 
-    if (!failed_leg(d) || (c->n_outputs == 0 && d->settings.first))
+    if (!failed || (c->n_outputs == 0 && d->settings.first))
         begin_switch(d);
     else if (c->n_outputs == 0)
-        refuse(d);
+        refuse(d, failed);
     else
         d->audit = audit_start(d->settings.services, d->settings.config, c,
                                generation_sha256(d->settings.target), on_audited, d);

@@ -54,9 +54,9 @@ struct field {
 };
 
 /* Reads a map into the struct at `to` (zeroed by the caller): presets first, then every pair.
- * Unknown, duplicate and missing keys, wrong types and ranges become problems; goes on after each.
- * `skip` (may be NULL) lists keys handled by the caller (such as "type"). A NULL node reads the
- * presets only. False when it added an error. */
+ * Unknown and missing keys (duplicates: base/yaml), wrong types and ranges become problems; goes on
+ * after each. `skip` (may be NULL) lists keys handled by the caller (such as "type"). A NULL node
+ * reads the presets only. False when it added an error. */
 bool schema_read(const struct field *fields, const struct yaml_node *map, const char *path,
                  const char *const *skip, void *to, void *userdata, struct problems *problems);
 /* The same for a map whose keys belong to several structs. */

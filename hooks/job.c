@@ -6,11 +6,17 @@
 #include "hooks/pid_file.h"
 
 #define OUTPUT_MAX (64 * 1024)
+#define LOOKS_MAX  10 /* at a process that has no handler yet */
+#define LOOK_MS    20
 
 struct hook_job {
+    struct loop *loop;
+    struct proc *proc; /* running, or the timer */
     char *program;
-    struct proc *proc;   /* running, */
-    struct timer *timer; /* or over already and told on the next turn */
+    struct timer *timer;  /* to tell, or to look again */
+    char *pid_file, *exe; /* of a signal */
+    int signo;
+    unsigned looks;
     enum reload_result result;
     struct err *err;
     reload_fn *reload; /* one of these */
@@ -57,6 +63,8 @@ void hook_job_free(struct hook_job *j)
     timer_free(j->timer);
     err_free(j->err);
     free(j->program);
+    free(j->pid_file);
+    free(j->exe);
     free(j);
 }
 
@@ -105,25 +113,28 @@ static bool make_environment(const struct hook_event *event, struct strv *env, s
 
 /* Jobs ---------------------------------------------------------------------------------------- */
 
-static struct hook_job *job_new(reload_fn *reload, check_fn *check, void *userdata)
+static struct hook_job *job_new(struct loop *l, reload_fn *reload, check_fn *check, void *userdata)
 {
     struct hook_job *j = xcalloc(1, sizeof *j);
 
+    j->loop = l;
     j->reload = reload;
     j->check = check;
     j->userdata = userdata;
     return j;
 }
 
-static void tell_later(struct hook_job *j, struct loop *l, enum reload_result result, struct err *e)
+/* e: moved here. */
+static void tell_later(struct hook_job *j, enum reload_result result, struct err *e)
 {
     j->result = result;
     j->err = e;
-    j->timer = timer_after(l, 0, on_turn, j);
+    timer_free(j->timer);
+    j->timer = timer_after(j->loop, 0, on_turn, j);
 }
 
-static void start(struct hook_job *j, struct loop *l, const struct strv *argv,
-                  const struct hook_event *event, int64_t timeout_s)
+static void start(struct hook_job *j, const struct strv *argv, const struct hook_event *event,
+                  int64_t timeout_s)
 {
     static const struct hook_event nothing;
     auto_strv struct strv env = {0};
@@ -137,56 +148,75 @@ static void start(struct hook_job *j, struct loop *l, const struct strv *argv,
     j->program = xstrdup(argv->items[0]);
     if (make_environment(event ? event : &nothing, &env, &e)) {
         spec.env = (const char *const *)env.items;
-        j->proc = proc_start(l, &spec, on_exit_of, j, &e);
+        j->proc = proc_start(j->loop, &spec, on_exit_of, j, &e);
     }
     if (!j->proc)
-        tell_later(j, l, RELOAD_FAILED, e);
+        tell_later(j, RELOAD_FAILED, e);
 }
 
 struct hook_job *hook_run(struct loop *l, const struct strv *argv, const struct hook_event *event,
                           int64_t timeout_s, reload_fn *fn, void *userdata)
 {
-    struct hook_job *j = job_new(fn, NULL, userdata);
+    struct hook_job *j = job_new(l, fn, NULL, userdata);
 
-    start(j, l, argv, event, timeout_s);
+    start(j, argv, event, timeout_s);
     return j;
 }
 
 struct hook_job *hook_check(struct loop *l, const struct strv *argv, const struct hook_event *event,
                             int64_t timeout_s, check_fn *fn, void *userdata)
 {
-    struct hook_job *j = job_new(NULL, fn, userdata);
+    struct hook_job *j = job_new(l, NULL, fn, userdata);
 
     if (argv->n > 0)
-        start(j, l, argv, event, timeout_s);
+        start(j, argv, event, timeout_s);
     else
-        tell_later(j, l, RELOAD_NOTHING, NULL);
+        tell_later(j, RELOAD_NOTHING, NULL);
     return j;
 }
 
 struct hook_job *hook_result(struct loop *l, enum reload_result result, const struct err *e,
                              reload_fn *fn, void *userdata)
 {
-    struct hook_job *j = job_new(fn, NULL, userdata);
+    struct hook_job *j = job_new(l, fn, NULL, userdata);
 
-    tell_later(j, l, result, err_copy(e));
+    tell_later(j, result, err_copy(e));
     return j;
+}
+
+/* The pid file is read anew each time: the server may be starting. */
+static void look(void *userdata)
+{
+    static const enum reload_result results[] = {[PID_FOUND] = RELOAD_DONE,
+                                                 [PID_NONE] = RELOAD_NOT_RUNNING,
+                                                 [PID_BAD] = RELOAD_FAILED,
+                                                 [PID_DEAF] = RELOAD_FAILED};
+    struct hook_job *j = userdata;
+    struct pid_process p;
+    struct err *e = NULL;
+    enum pid_result r = pid_file_read(j->pid_file, j->exe, &p, &e);
+
+    if (r == PID_FOUND) {
+        r = pid_process_signal(&p, j->signo, &e);
+        close(p.pidfd);
+    }
+    if (r == PID_DEAF && ++j->looks < LOOKS_MAX) {
+        err_free(e);
+        timer_free(j->timer);
+        j->timer = timer_after(j->loop, LOOK_MS, look, j);
+    } else {
+        tell_later(j, results[r], e);
+    }
 }
 
 struct hook_job *hook_signal(struct loop *l, const char *pid_file, const char *exe, int signo,
                              reload_fn *fn, void *userdata)
 {
-    static const enum reload_result results[] = {
-        [PID_FOUND] = RELOAD_DONE, [PID_NONE] = RELOAD_NOT_RUNNING, [PID_BAD] = RELOAD_FAILED};
-    struct hook_job *j = job_new(fn, NULL, userdata);
-    struct pid_process p;
-    struct err *e = NULL;
-    enum pid_result r = pid_file_read(pid_file, exe, &p, &e);
+    struct hook_job *j = job_new(l, fn, NULL, userdata);
 
-    if (r == PID_FOUND) {
-        r = pid_process_signal(&p, signo, &e);
-        close(p.pidfd);
-    }
-    tell_later(j, l, results[r], e);
+    j->pid_file = xstrdup(pid_file);
+    j->exe = xstrdup(exe);
+    j->signo = signo;
+    look(j);
     return j;
 }

@@ -12,9 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/mem.h"
+#include "base/file.h"
 
-#define TEXT_MAX 64 /* of a pid file */
+#define TEXT_MAX    64 /* of a pid file */
+#define THREADS_MAX 64 /* that are looked at */
 
 /* The file ------------------------------------------------------------------------------------ */
 
@@ -78,15 +79,15 @@ static enum pid_result read_pid(const char *path, pid_t *ret_pid, uid_t *ret_own
 
 /* The process --------------------------------------------------------------------------------- */
 
-/* The value of a line "NAME:\tVALUE" of /proc/PID/status; NULL: unknown. */
-static char *status_line(pid_t pid, const char *name)
+/* The value of a line "NAME:\tVALUE" of the status file in `dir` ("/proc/PID"); NULL: unknown. */
+static char *status_in(const char *dir, const char *name)
 {
-    char path[64], line[512];
+    auto_free char *path = xasprintf("%s/status", dir);
+    char line[512];
     size_t len = strlen(name);
     char *value = NULL;
-
-    snprintf(path, sizeof path, "/proc/%ld/status", (long)pid);
     FILE *f = fopen(path, "re");
+
     while (f && !value && fgets(line, sizeof line, f)) {
         if (strncmp(line, name, len) == 0 && line[len] == ':')
             value = xstrdup(line + len + 1 + strspn(line + len + 1, " \t"));
@@ -94,6 +95,13 @@ static char *status_line(pid_t pid, const char *name)
     if (f)
         (void)fclose(f);
     return value;
+}
+
+static char *status_line(pid_t pid, const char *name)
+{
+    auto_free char *dir = xasprintf("/proc/%ld", (long)pid);
+
+    return status_in(dir, name);
 }
 
 /* Base name of the running program; NULL: we are not allowed to see it. */
@@ -187,34 +195,61 @@ enum pid_result pid_file_read(const char *path, const char *exe, struct pid_proc
     return PID_FOUND;
 }
 
-static bool has_signal(pid_t pid, const char *line, int signo)
+static bool has_signal(const char *dir, const char *mask_name, int signo)
 {
-    auto_free char *mask = status_line(pid, line);
+    auto_free char *mask = status_in(dir, mask_name);
 
     return mask && (strtoull(mask, NULL, 16) >> (signo - 1) & 1);
 }
 
-/* Caught, ignored, or read by signalfd or sigwait (then it is blocked); or harmless by itself. */
-static bool is_expected(pid_t pid, int signo)
+/* A thread that is inside sigwait() does not block what it waits for. */
+static bool is_in_sigwait(const char *dir)
 {
-    auto_free char *known = status_line(pid, "SigCgt");
+    auto_free char *path = xasprintf("%s/wchan", dir);
+    char text[64] = "";
+    FILE *f = fopen(path, "re");
 
-    return !known || signo == SIGCHLD || signo == SIGURG || signo == SIGWINCH || signo == SIGCONT ||
-           has_signal(pid, "SigCgt", signo) || has_signal(pid, "SigIgn", signo) ||
-           has_signal(pid, "SigBlk", signo);
+    if (!f)
+        return false;
+    bool found = fgets(text, sizeof text, f) && strstr(text, "sigtimedwait");
+    (void)fclose(f);
+    return found;
 }
 
-enum pid_result pid_process_signal(const struct pid_process *p, int signo, struct err **err)
+/* Blocked by some thread, so that signalfd or sigwait may read it. */
+static bool is_read_by_a_thread(pid_t pid, int signo)
 {
-    const char *known = sigabbrev_np(signo);
-    const char *name = known ? known : "RT";
+    auto_free char *tasks = xasprintf("/proc/%ld/task", (long)pid);
+    auto_close int fd = open(tasks, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    auto_strv struct strv names = {0};
 
-    if (!is_expected(p->pid, signo)) {
-        err_set(err, ERR_SYSTEM, "process %ld has no handler for SIG%s: it would end", (long)p->pid,
-                name);
-        err_hint(err, "is it the right process, and the signal it reloads by?");
-        return PID_BAD;
+    if (fd < 0 || !file_list(fd, &names, NULL))
+        return false;
+    for (size_t i = 0; i < names.n && i < THREADS_MAX; i++) {
+        auto_free char *dir = xasprintf("%s/%s", tasks, names.items[i]);
+        if (has_signal(dir, "SigBlk", signo) || is_in_sigwait(dir))
+            return true;
     }
+    return false;
+}
+
+static bool is_harmless(int signo)
+{
+    return signo == SIGCHLD || signo == SIGURG || signo == SIGWINCH || signo == SIGCONT;
+}
+
+static bool is_expected(pid_t pid, int signo)
+{
+    auto_free char *dir = xasprintf("/proc/%ld", (long)pid);
+    auto_free char *known = status_in(dir, "SigCgt");
+
+    return !known || is_harmless(signo) || has_signal(dir, "SigCgt", signo) ||
+           has_signal(dir, "SigIgn", signo) || is_read_by_a_thread(pid, signo);
+}
+
+static enum pid_result send_signal(const struct pid_process *p, int signo, const char *name,
+                                   struct err **err)
+{
     if (pidfd_send_signal(p->pidfd, signo, NULL, 0) == 0)
         return PID_FOUND;
     if (errno == ESRCH)
@@ -227,4 +262,20 @@ enum pid_result pid_process_signal(const struct pid_process *p, int signo, struc
                  "run the agent as root or as the user of that process, or reload by a command "
                  "that is allowed to");
     return PID_BAD;
+}
+
+enum pid_result pid_process_signal(const struct pid_process *p, int signo, struct err **err)
+{
+    const char *known = sigabbrev_np(signo);
+    const char *name = known ? known : "RT";
+    enum pid_result r = send_signal(p, 0, name, err); /* may we at all? */
+
+    if (r != PID_FOUND)
+        return r;
+    if (is_expected(p->pid, signo))
+        return send_signal(p, signo, name, err);
+    err_set(err, ERR_SYSTEM, "process %ld has no handler for SIG%s: it would end", (long)p->pid,
+            name);
+    err_hint(err, "is it the right process, and the signal it reloads by?");
+    return PID_DEAF;
 }

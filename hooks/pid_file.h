@@ -17,6 +17,7 @@ enum pid_result {
     PID_NONE, /* no file, an empty one (what `nginx -t` makes when nginx is down), or no such
                  process */
     PID_BAD,  /* err is set */
+    PID_DEAF, /* err is set: no handler for the signal at this instant; worth another look */
 };
 
 /* `exe`: base name that the process's program must have (a deleted binary counts), or NULL. A file

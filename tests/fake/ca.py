@@ -631,8 +631,8 @@ class FakeCA:
             if jwk_numbers(account.jwk) == csr.public_key().public_numbers():
                 self.violation("CSR with an account key")
         if any(o.csr and o.csr.public_key().public_numbers() == csr.public_key().public_numbers()
-               for o in self.orders.values() if o is not order) and not self.allow_key_reuse:
-            self.violation("the key of an earlier order")
+               for o, _ in self.issued) and not self.allow_key_reuse:
+            self.violation("the key of an earlier certificate")
         order.csr = csr
         order.status = "processing"
         if self.finalize_polls == 0 and not self.processing_forever:

@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -407,6 +408,29 @@ class Metrics:
 
     def total(self, name, **labels):
         return sum(self.all(name, **labels))
+
+
+MEASURE = """
+import json, os, subprocess, sys, time
+began = time.monotonic()
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps({"code": os.waitstatus_to_exitcode(status), "wall": time.monotonic() - began,
+                  "cpu": usage.ru_utime + usage.ru_stime, "rss_kib": usage.ru_maxrss}))
+"""
+
+
+def measure(everleaf, *args):
+    """Exit status, wall and CPU seconds and the peak of memory of one command.
+
+    By a small process of its own: a child's peak begins with the size of whoever forked it.
+    """
+    everleaf.write()
+    output = subprocess.run(
+        [sys.executable, "-ISc", MEASURE, everleaf.binary, *args, "-c", str(everleaf.file)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=120,
+        env=clean_environment(), check=True)
+    return json.loads(output.stdout)
 
 
 # Files and endpoints ----------------------------------------------------------------------------------

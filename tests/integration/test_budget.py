@@ -1,10 +1,9 @@
 """What it may cost: measured with the release build, the best of several runs (others share the machine)."""
 
 import os
-import subprocess
 import time
 
-from support import EVERLEAF_RELEASE, clean_environment, wait_for
+from support import EVERLEAF_RELEASE, measure, wait_for
 
 RUNS = 12
 
@@ -14,20 +13,10 @@ def test_one_renewal(make_everleaf, make_pebble, http_port, tmp_path):
                                       "GOMAXPROCS": "2"})
     everleaf = make_everleaf(binary=EVERLEAF_RELEASE).issuer(pebble).http_01(http_port)
     everleaf.certificate("www", outputs=[{"type": "files", "dir": str(tmp_path / "out")}]).renew()
-    cpu, wall, memory = [], [], []
-    for _ in range(RUNS):
-        began = time.monotonic()
-        process = subprocess.Popen([everleaf.binary, "renew", "www", "--force", "-c", str(everleaf.file)],
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   env=clean_environment())
-        _, status, usage = os.wait4(process.pid, 0)
-        wall.append(time.monotonic() - began)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        cpu.append(usage.ru_utime + usage.ru_stime)
-        memory.append(usage.ru_maxrss)
-    print(f"CPU {min(cpu) * 1000:.0f} ms, wall {min(wall) * 1000:.0f} ms, {min(memory)} KiB")
-    assert min(cpu) <= 0.060 and min(wall) <= 0.100 and min(memory) <= 18 * 1024
+    runs = [measure(everleaf, "renew", "www", "--force") for _ in range(RUNS)]
+    assert {run["code"] for run in runs} == {0}
+    best = {key: min(run[key] for run in runs) for key in ("cpu", "wall", "rss_kib")}
+    assert best["cpu"] <= 0.060 and best["wall"] <= 0.100 and best["rss_kib"] <= 18 * 1024, best
 
 
 def switches(pid):

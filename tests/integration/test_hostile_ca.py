@@ -2,11 +2,10 @@
 
 import os
 import re
-import subprocess
 import time
 
 import pytest
-from support import EVERLEAF_RELEASE, clean_environment, read_pair
+from support import EVERLEAF_RELEASE, measure, read_pair
 
 from fake import pki
 from fake.ca import (answer, change, drop, endless, hang, lose_reply, problem, reset_after, slow_drip,
@@ -141,6 +140,8 @@ def test_reply(everleaf, ca, case, tmp_path):
 @pytest.mark.parametrize("operation", ["directory", "new-nonce", "new-order", "authorization", "finalize"])
 @pytest.mark.parametrize("action", [hang, slow_drip()], ids=["hangs", "drips"])
 def test_stalled_connection(everleaf, ca, operation, action):
+    if operation == "new-nonce" and action is not hang:
+        action = hang  # asked for by HEAD: there is no body that could drip
     everleaf.config["agent"]["http_timeout"] = "1s"
     fails_and_recovers(everleaf, ca, lambda: ca.fault(operation, action, times=None), within=25)
 
@@ -272,15 +273,9 @@ def test_problem_type_with_a_path_is_only_text(everleaf, ca):
 
 def test_endless_body_costs_no_memory(make_everleaf, ca, http_port):
     everleaf = make_everleaf(binary=EVERLEAF_RELEASE).issuer(ca).http_01(http_port).certificate("www")
-    everleaf.write()
     ca.fault("new-order", endless(), times=None)
-    process = subprocess.Popen([everleaf.binary, "renew", "-c", str(everleaf.file)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env=clean_environment())
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 3
-    assert usage.ru_maxrss < 40000  # KiB
+    usage = measure(everleaf, "renew")
+    assert usage["code"] == 3 and usage["rss_kib"] < 40000
 
 
 def test_storm_of_bad_nonces_ends(everleaf, ca):

@@ -56,6 +56,11 @@ def stubborn(everleaf, ca, out, make_endpoint, tmp_path):
     return everleaf
 
 
+def serves(port, sha256, name="www.example.org"):
+    """Right after a reload an old worker may still take one connection."""
+    return wait_for(lambda: served_sha256(port, name) == sha256, 5, f"{name} to be served")
+
+
 def retry_now(everleaf, name="www"):
     everleaf.edit_document("deploy", lambda d: d.update(next_try="2020-01-01T00:00:00Z"), name)
 
@@ -71,7 +76,8 @@ def test_forced_renewal_is_proven_without_a_failed_request(served, nginx, out, b
         agent.wait_for_state("idle", "proven", "deployed")
     with RequestLoop(served.port) as requests:
         result = served.renew("www", "--force")
-        assert served_sha256(served.port) == result.one["new"]["sha256"] != before
+        assert result.one["new"]["sha256"] != before
+        assert serves(served.port, result.one["new"]["sha256"])
     assert result.json["by"] == by
     assert result.one["proven"] is True and result.one["reload_ms"] >= 0
     assert requests.failures == []
@@ -101,7 +107,7 @@ def test_nginx_reads_the_live_folder(everleaf, ca, nginx):
     nginx.start()
     everleaf.server("web", **nginx.settings()).certificate("www", servers=["web"])
     result = everleaf.renew("www", "--force").one
-    assert result["proven"] is True and served_sha256(port) == result["new"]["sha256"]
+    assert result["proven"] is True and serves(port, result["new"]["sha256"])
 
 
 def test_first_certificate_of_a_server_that_waits_for_it(everleaf, ca, nginx, out):
@@ -134,7 +140,7 @@ def test_several_names_and_endpoints(everleaf, ca, nginx, tmp_path):
     results = {r["name"]: r for r in everleaf.renew("a", "b", "--force").json["results"]}
     for name in outs:
         assert results[name]["proven"] is True
-        assert served_sha256(port, f"{name}.example.org") == results[name]["new"]["sha256"]
+        assert serves(port, results[name]["new"]["sha256"], f"{name}.example.org")
     assert nginx.reloads() == 1, "one reload for both"
 
 
@@ -142,11 +148,11 @@ def test_endpoint_options(served, nginx):
     settings = nginx.settings()
     settings["prove"] = [
         {"connect": f"localhost:{served.port}", "sni": ["www.example.org"], "matches": 3, "deadline": "10s"},
-        {"connect": f"127.0.0.1:{served.port}", "certificates": ["www"], "trust": {"file": "CA"}},
+        {"connect": f"127.0.0.1:{served.port}", "certificates": ["www"], "deadline": "2s",
+         "trust": {"file": served.config["issuers"]["test"]["ca_file"]}},
     ]
-    settings["prove"][1]["trust"]["file"] = str(served.config["issuers"]["test"]["ca_file"])
     served.server("web", **settings)
-    result = served.renew("www", "--force", expect=(0, 1))
+    result = served.renew("www", "--force", expect=(0, 1, 3))
     # The chain does not lead to that CA: it serves our leaf, but trust was asked for as well.
     assert result.one["proven"] is not True
     settings["prove"].pop()
@@ -206,7 +212,7 @@ def test_configuration_broken_before(served, ca, nginx, out):
     nginx.write()
     result = served.renew("www", "--force", expect=1)
     error = result.one["error"]
-    assert error["problem"] == "server_config" and "no directive" in error["text"], result
+    assert error["problem"] == "server_config" and "unknown directive" in error["text"], result
     assert pki.sha256(read_pair(out)) == before == served_sha256(served.port)
     assert served.generation() == 1 and nginx.reloads() == 0
     status = served.one_status()
@@ -272,7 +278,7 @@ def test_placeholder_is_replaced_and_proven(everleaf, ca, nginx, out):
     everleaf.server("web", **nginx.settings())
     everleaf.certificate("www", outputs=[files(out, layout="plain")], servers=["web"])
     result = everleaf.renew().one
-    assert result["proven"] is True and served_sha256(port) == result["new"]["sha256"]
+    assert result["proven"] is True and serves(port, result["new"]["sha256"])
 
 
 # The way back -----------------------------------------------------------------------------------------
@@ -447,7 +453,8 @@ grep -E 'Sig(Blk|Ign)' /proc/self/status > {tmp_path}/signals
     assert fds <= {"0", "1", "2", "3"}
     assert lines(tmp_path / "cwd") == ["/"]
     for line in lines(tmp_path / "signals"):
-        assert int(line.split()[1], 16) == 0, line
+        # Without 32 and 33, which belong to the C library.
+        assert int(line.split()[1], 16) & 0x7FFFFFFF == 0, line
 
 
 def test_rolled_back_certificate_is_tried_again_without_an_order(stubborn, ca, out):
@@ -658,7 +665,7 @@ def test_kill_during_a_hook_is_resumed(batch, ca, tmp_path, moment):
     gate.touch()
     again = batch.agent()
     again.wait_for(lambda: batch.generation("a") == 2)
-    again.wait_for(lambda: batch.status()["exit"] == 0)
+    again.wait_for_state("proven", "idle", name="a")
     folder = batch.outs["a"]
     assert pki.sha256(read_pair(folder)) == pki.sha256(read_pair(batch.live("a")))
     assert served_sha256(batch.endpoints["a"].port) == pki.sha256(read_pair(folder))
@@ -672,7 +679,8 @@ def test_kill_during_the_proof_is_resumed_and_rolled_back(stubborn, ca, out):
     process = subprocess.Popen([stubborn.binary, "renew", "www", "--force", "-c", str(stubborn.file)],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: lines(stubborn.notes) == ["renewed"])
-    wait_for(lambda: (stubborn.document("deploy") or {}).get("stage") == "prove", what="the proof")
+    seen = stubborn.endpoint.handshakes
+    wait_for(lambda: stubborn.endpoint.handshakes > seen, what="the proof")
     process.kill()
     process.wait()
     assert stubborn.generation() == 2

@@ -48,7 +48,6 @@ static void on_pause_over(void *userdata)
     ask(p);
 }
 
-/* The directory's own failures are kept from being asked for again by nobody but us. */
 static void judge_failure(struct post *p, const struct err *e)
 {
     int64_t pause_ms;
@@ -68,21 +67,20 @@ static void on_reply(const struct reply *r, const struct err *e, void *userdata)
         post_finish(p, r, NULL);
         return;
     }
-    if (e->code == 404) /* an old directory's URL? */
+    if (e->code == 404 && !p->url) /* an old directory's URL? */
         session_forget_directory(p->session);
-    if (e->kind == ERR_TRANSIENT && e->code == 0)
+    if (e->kind == ERR_TRANSIENT) /* a gateway's 502 says nothing about what is behind it, either */
         p->may_have_arrived = true;
     judge_failure(p, e);
 }
 
 static void send(struct post *p, const char *url)
 {
-    p->request = request_start(p->session,
-                               &(struct request_spec){.operation = p->operation,
-                                                      .url = url,
-                                                      .payload = p->payload,
-                                                      .key = p->key},
-                               on_reply, p);
+    p->request = request_start(
+        p->session,
+        &(struct request_spec){
+            .operation = p->operation, .url = url, .payload = p->payload, .key = p->key},
+        on_reply, p);
 }
 
 static void on_directory(const struct directory *d, const struct err *e, void *userdata)

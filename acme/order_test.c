@@ -306,7 +306,7 @@ static bool fewer_authorizations(const char *operation, const struct test_query 
     ca_new_order(q, a);
     auto_json json_t *j = json_parse(a->body, strlen(a->body), NULL);
     json_array_remove(json_get(j, "authorizations"), 0);
-    strcpy(ca.orders[0].authz[1], "valid");
+    ca_set(ca.orders[0].authz[1], "valid");
     set_string(&a->body, json_compact(j));
     return true;
 }
@@ -358,7 +358,7 @@ static bool existing_order(const char *operation, const struct test_query *q, st
     ca.reuse = true;
     ca_new_order(q, a);
     if (strcmp(existing, "ready") != 0)
-        strcpy(ca.orders[0].status, existing);
+        ca_set(ca.orders[0].status, existing);
     set_string(&a->body, NULL);
     strv_done(&a->headers);
     ca_say_order(a, 200, 0);
@@ -445,7 +445,7 @@ static void an_order_that_became_invalid_is_replaced(void **state)
 {
     (void)state;
     issues();
-    strcpy(ca.orders[0].status, "invalid");
+    ca_set(ca.orders[0].status, "invalid");
     resumes();
     assert_int_equal(ca.new_orders, 2);
 }
@@ -924,7 +924,7 @@ static void abandoning_deactivates_what_is_pending(void **state)
     run.order = order_start(&run.settings, &events, NULL);
     loop_run(loop);
     order_free(take(run.order));
-    strcpy(ca.orders[0].authz[0], "valid");
+    ca_set(ca.orders[0].authz[0], "valid");
     order_abandon(session, run.state, on_abandoned, &calls);
     loop_run(loop);
     assert_int_equal(calls, 1);

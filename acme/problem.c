@@ -161,7 +161,10 @@ void err_from_problem(struct err **err, int status, const char *content_type, co
 
     if (json_is_object(problem)) {
         auto_free char *text = problem_describe(problem);
-        err_set(&e, kind, "%s (%s%sHTTP %d)", text, type, *type ? ", " : "", status);
+        if (*type)
+            err_set(&e, kind, "%s (%s, HTTP %d)", text, type, status);
+        else
+            err_set(&e, kind, "%s (HTTP %d)", text, status);
     } else {
         set_without_problem(&e, kind, status, content_type);
     }

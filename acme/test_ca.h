@@ -49,6 +49,11 @@ static struct {
     bool saved; /* set by the test's save event: answers before that are an error */
 } ca;
 
+static inline void ca_set(char status[16], const char *text)
+{
+    snprintf(status, 16, "%s", text);
+}
+
 static inline char *ca_url(const char *what, int order, int name)
 {
     return xasprintf(CA_BASE "/%s/%d/%d", what, order, name);
@@ -76,7 +81,7 @@ static inline void ca_say_order(struct test_answer *a, int status, int id)
     auto_free char *certificate = ca_url("certificate", id, 0);
 
     if (strcmp(o->status, "processing") == 0 && o->polls++ >= ca.order_polls)
-        strcpy(o->status, "valid");
+        ca_set(o->status, "valid");
     for (size_t i = o->names.n; i > 0; i--) { /* not in the order asked for */
         auto_free char *url = ca_url("authz", id, (int)i - 1);
         json_array_append_new(authz, json_string(url));
@@ -101,7 +106,7 @@ static inline void ca_say_authz(struct test_answer *a, int id, int name)
         o->authz_polls[name]++ >= ca.authz_polls) {
         bool bad = (ca.bad_name && strcmp(value, ca.bad_name) == 0) ||
                    (ca.bad_name_2 && strcmp(value, ca.bad_name_2) == 0);
-        strcpy(o->authz[name], bad ? "invalid" : "valid");
+        ca_set(o->authz[name], bad ? "invalid" : "valid");
     }
     challenge = json_pack("{s:s,s:s,s:s,s:s}", "type", "test-01", "status", o->authz[name], "url",
                           url, "token", token);
@@ -127,7 +132,7 @@ static inline void ca_new_order(const struct test_query *q, struct test_answer *
     ca.last_order = json_incref(q->json);
     for (size_t i = 0; i < json_array_size(identifiers); i++) {
         strv_add(&o->names, json_str(json_array_get(identifiers, i), "value"));
-        strcpy(o->authz[i], ca.reuse ? "valid" : "pending");
+        ca_set(o->authz[i], ca.reuse ? "valid" : "pending");
     }
     ca_say_order(a, 201, id);
     answer_header(a, "location", url);
@@ -175,7 +180,7 @@ static inline void ca_serve_order(const char *operation, const struct test_query
         ca_say_order(a, 200, id);
     } else if (strcmp(operation, "authz") == 0 && *q->payload) {
         assert_string_equal(q->payload, "{\"status\":\"deactivated\"}");
-        strcpy(o->authz[name], "deactivated");
+        ca_set(o->authz[name], "deactivated");
         ca.deactivated++;
         ca_say_authz(a, id, name);
     } else if (strcmp(operation, "authz") == 0) {
@@ -191,7 +196,7 @@ static inline void ca_serve_order(const char *operation, const struct test_query
         answer_problem(a, 403, "orderNotReady", "not yet");
     } else if (strcmp(operation, "finalize") == 0) {
         ca.finalizes++;
-        strcpy(o->status, "processing");
+        ca_set(o->status, "processing");
         o->polls = 0;
         ca_say_order(a, 200, id);
     } else {

@@ -16,14 +16,17 @@ struct token_webroot {
 
 struct cleaning {
     char *path, *self;             /* the task's own */
-    struct token_webroot *webroot; /* for the loop's thread */
+    struct token_webroot *webroot; /* for the loop's thread; NULL when that was freed */
     struct job *job;
 };
 
-static void cleaning_free(void *task)
+/* Done, or dropped. */
+static void on_cleaned(void *task)
 {
     struct cleaning *c = task;
 
+    if (c->webroot)
+        c->webroot->cleaning = NULL;
     free(c->path);
     free(c->self);
     free(c);
@@ -34,14 +37,6 @@ static void run_cleaning(void *task)
     struct cleaning *c = task;
 
     token_dir_clean(c->path, c->self);
-}
-
-static void on_cleaned(void *task)
-{
-    struct cleaning *c = task;
-
-    c->webroot->cleaning = NULL;
-    cleaning_free(c);
 }
 
 struct token_webroot *token_webroot_new(struct worker *w, const char *path)
@@ -56,7 +51,7 @@ struct token_webroot *token_webroot_new(struct worker *w, const char *path)
         c->path = xstrdup(r->path);
         c->self = xstrdup(r->self);
         c->webroot = r;
-        c->job = job_start(w, run_cleaning, on_cleaned, cleaning_free, c);
+        c->job = job_start(w, run_cleaning, on_cleaned, on_cleaned, c);
         r->cleaning = c;
     }
     return r;
@@ -66,8 +61,10 @@ void token_webroot_free(struct token_webroot *r)
 {
     if (!r)
         return;
-    if (r->cleaning)
+    if (r->cleaning) {
+        r->cleaning->webroot = NULL;
         job_free(r->cleaning->job); /* drops it */
+    }
     free(r->path);
     free(r->self);
     free(r);

@@ -261,8 +261,10 @@ static void client_continue(struct client *c)
             return;
     } while (!c->renew && c->out.len == 0 && memchr(c->in.data, '\n', c->in.len));
 
-    bool writes = c->out.len > 0;
-    io_set(c->io, writes ? EPOLLOUT : c->renew ? 0 : EPOLLIN);
+    /* While it waits only its end matters. EPOLLPRI stands for no event at all: EPOLLHUP comes
+     * with any, EPOLLRDHUP would come for one that closed only its sending half. */
+    uint32_t reads = c->renew ? EPOLLPRI : EPOLLIN;
+    io_set(c->io, c->out.len > 0 ? EPOLLOUT : reads);
 }
 
 /* False: the client is gone. */

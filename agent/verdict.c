@@ -25,13 +25,16 @@ static void blame(const struct config_server *server, const struct endpoint_row 
 
     if (*t->guilty)
         return;
-    if (e->answered)
+    if (e->answered && e->error)
         err_set(t->guilty, ERR_SYSTEM, "server %s, SNI \"%s\": %s", name, sni_of(e),
-                e->error ? e->error->text : "another certificate is served");
+                e->error->text);
+    else if (e->answered)
+        err_set(t->guilty, ERR_SYSTEM, "server %s, SNI \"%s\": %s serves another certificate", name,
+                sni_of(e), place_of(e));
     else
         err_set(t->guilty, ERR_SYSTEM,
-                "server %s: %s (SNI \"%s\") answered before and fails now: %s", name, place_of(e),
-                sni_of(e), e->error ? e->error->text : "no answer");
+                "server %s, SNI \"%s\": %s answered before and fails now: %s", name, sni_of(e),
+                place_of(e), e->error ? e->error->text : "no answer");
     err_step(t->guilty, "prove");
     err_hint(
         t->guilty,

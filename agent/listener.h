@@ -1,5 +1,5 @@
-/* The read-only HTTP listener (product.md section 8): /status, /metrics, /healthz, /readyz. A busy port
- * is a warning and tried again, never fatal. */
+/* The read-only HTTP listener (product.md section 8): /status, /metrics, /healthz, /readyz. A busy
+ * port is a warning and tried again, never fatal. */
 #pragma once
 
 #include "agent/manager.h"

@@ -180,9 +180,9 @@ static void an_unknown_name_is_an_error_with_the_nearest(void **state)
     fake_manager_init(&m, 1);
     free(m.certificates[0].config.name);
     m.certificates[0].view.name = m.certificates[0].config.name = xstrdup("website");
-    assert_null(status_document(&m, true, "webiste", &e));
+    assert_null(status_document(&m, true, "websiet", &e));
     assert_int_equal(e->kind, ERR_CONFIG);
-    assert_non_null(strstr(e->text, "webiste"));
+    assert_non_null(strstr(e->text, "websiet"));
     assert_non_null(strstr(e->hint, "website"));
     fake_manager_done(&m);
 }

@@ -1,7 +1,7 @@
 /* A small HTTP server on the loop for read-only duties: http-01, metrics, health. The only user of
- * libmicrohttpd. GET and HEAD only (405 else), request line and headers at most 8 KiB (http-01: 1
- * KiB would do, the library's floor applies), 10 s per connection, at most `connections_max` at
- * once. */
+ * libmicrohttpd. GET and HEAD only (405 else), request line and headers at most 8 KiB, one request
+ * and 10 s per connection, at most `connections_max` at once: when one more comes, the oldest is
+ * closed, so that a thousand idle clients do not keep out the one that asks. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,10 +23,11 @@ struct httpd_request {
     const char *accept; /* Accept header or NULL */
 };
 
+/* May free the server; the reply is then not sent. */
 typedef void httpd_fn(const struct httpd_request *request, struct httpd_reply *reply,
                       void *userdata);
 
-/* Where to listen: ":port" (IPv4 and IPv6), "host:port", "[v6]:port", "unix:/path". */
+/* Where to listen: see base/listen.h. */
 struct httpd;
 /* Binds every address of `listen`. A taken port: ERR_SYSTEM with code EADDRINUSE that names the
  * process that has it where /proc tells. `sockets`/`n_sockets`: descriptors already listening
@@ -34,7 +35,7 @@ struct httpd;
 NODISCARD struct httpd *httpd_new(struct loop *l, const struct strv *listen, const int *sockets,
                                   size_t n_sockets, unsigned connections_max, httpd_fn *fn,
                                   void *userdata, struct err **err);
-void httpd_free(struct httpd *h);
+void httpd_free(struct httpd *h); /* NULL is fine */
 /* Checks one listen text without binding it. */
 NODISCARD bool httpd_listen_check(const char *listen, struct err **err);
 /* Sockets passed by systemd under FileDescriptorName= name; returns how many were stored. */

@@ -78,6 +78,7 @@ static struct chain *parse(const void *pem, size_t len, bool strict, struct err 
     auto_chain struct chain *c = xcalloc(1, sizeof(*c));
 
     pem_init(&reader, pem, len);
+    reader.strict = strict;
     while ((next = pem_next(&reader, &block, err)) == PEM_BLOCK) {
         if (pem_block_is(&block, "CERTIFICATE")) {
             if (!add_block(c, &block, err))

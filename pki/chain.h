@@ -20,10 +20,10 @@ struct chain {
     size_t n;            /* at least 1 in every chain that a function here returned or takes */
 };
 
-/* CERTIFICATE blocks only: any other block, text that looks like a key, more than 16 certificates,
- * over 1 MiB, or none at all is ERR_REFUSED. Comments outside blocks are skipped. */
+/* For what a CA sends: CERTIFICATE blocks and white space only. Any other block or text (RFC
+ * 8555 9.1), more than 16 certificates, over 1 MiB, or none at all is ERR_REFUSED. */
 NODISCARD struct chain *chain_from_pem(const void *pem, size_t len, struct err **err);
-/* Lenient variant for `inspect` and PEM files of operators: other blocks are skipped. */
+/* Lenient variant for `inspect` and PEM files of operators: other blocks and text are skipped. */
 NODISCARD struct chain *chain_from_pem_file_text(const void *pem, size_t len, struct err **err);
 void chain_free(struct chain *c);
 static inline void chain_free_p(struct chain **c)

@@ -166,7 +166,7 @@ static void reads_back_what_it_wrote(void **state)
     (void)state;
     auto_chain struct chain *c = test_chain(&pki, test_leaf(&pki, (struct test_spec){0}));
     auto_free char *pem = chain_to_pem(c, 0);
-    auto_free char *commented = xasprintf("# comment\r\n\n%s\ntrailing words\n", pem);
+    auto_free char *commented = xasprintf("\r\n\n%s\n \n", pem);
     auto_chain struct chain *again = parse(commented, NULL);
 
     assert_non_null(again);
@@ -187,9 +187,13 @@ static void refuses_anything_but_certificates(void **state)
     auto_free char *planted = xasprintf("%s%s", pem, (char *)key->data);
     auto_free char *other =
         xasprintf("%s-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n", pem);
+    auto_free char *before = xasprintf("Dear customer\n%s", pem);
+    auto_free char *after = xasprintf("%s; ssl_certificate x;\n", pem);
     auto_free char *torn = xstrndup(pem, strlen(pem) - 10);
     const char *bad[] = {planted,
                          other,
+                         before,
+                         after,
                          torn,
                          "",
                          "no PEM at all",

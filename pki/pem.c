@@ -87,6 +87,10 @@ enum pem_next pem_next(struct pem_reader *r, struct pem_block *ret, struct err *
             err_set(err, ERR_REFUSED, "line %u looks like a PEM boundary and is none", ret->line);
             return PEM_BAD;
         }
+        if (r->strict && l.len > 0) {
+            err_set(err, ERR_REFUSED, "line %u has text outside the PEM blocks", ret->line);
+            return PEM_BAD;
+        }
     }
     return PEM_END;
 }

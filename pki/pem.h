@@ -12,6 +12,7 @@ struct pem_reader {
     const char *at;
     const char *end;
     unsigned line; /* of `at`, from 1 */
+    bool strict;   /* nothing but white space outside blocks (RFC 8555 9.1: stricttextualmsg) */
 };
 
 /* Points into the text that is read. */
@@ -26,8 +27,9 @@ struct pem_block {
 enum pem_next { PEM_BLOCK, PEM_END, PEM_BAD };
 
 void pem_init(struct pem_reader *r, const void *text, size_t len);
-/* The next block. Text outside blocks is skipped, except for lines that begin with -----BEGIN or
- * -----END and are none. PEM_BAD: err is ERR_REFUSED and names the line. */
+/* The next block. Text outside blocks is skipped (unless `strict`, which the caller may set after
+ * pem_init), except for lines that begin with -----BEGIN or -----END and are none. PEM_BAD: err is
+ * ERR_REFUSED and names the line. */
 NODISCARD enum pem_next pem_next(struct pem_reader *r, struct pem_block *ret, struct err **err);
 bool pem_block_is(const struct pem_block *b, const char *label);
 /* Base64 and white space only (no RFC 1421 headers). Caller frees. */

@@ -2,6 +2,7 @@
 #include "pki/test_ca.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

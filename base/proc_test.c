@@ -311,13 +311,13 @@ static void says_why_a_program_cannot_be_started(void **state)
 static void puts_results_into_words(void **state)
 {
     (void)state;
-    static char output[] = "first\nnginx: [emerg] bad thing\r\n\n  \nin file x:3\nlast";
+    static char output[] = "first\nnginx: [emerg] bad thing\r\n\n  \nat file x:3\nlast";
     const struct {
         struct proc_result result;
         const char *text;
     } cases[] = {
         {{.status = 1, .output = output, .output_len = sizeof(output) - 1},
-         "nginx exited with status 1: nginx: [emerg] bad thing; in file x:3; last"},
+         "nginx exited with status 1: nginx: [emerg] bad thing; at file x:3; last"},
         {{.status = 127, .output = output}, "nginx exited with status 127"},
         {{.status = -1, .signal = SIGSEGV, .output = output, .output_len = 5},
          "nginx was ended by signal 11 (Segmentation fault): first"},

@@ -164,6 +164,10 @@ static void on_account(const struct reply *r, const struct err *e, void *userdat
         registration_finish(g, json, NULL);
         return;
     }
+    if (r)
+        reply_blame(r, &failure);
+    else if (failure->code == 404) /* the directory may have moved */
+        session_forget_directory(s);
     if (failure->kind == ERR_TRANSIENT) /* it may have arrived */
         s->maybe_registered = true;
     registration_finish(g, NULL, failure);

@@ -70,8 +70,10 @@ static enum authz_state judge_read(struct authz *a, const struct reply *r, const
         return fail(e, err);
     authz_object_done(&a->object);
     if (!reply_need_json(r, err) ||
-        !authz_object_read(r->json, type, a->settings.names, &a->object, err))
+        !authz_object_read(r->json, type, a->settings.names, &a->object, err)) {
+        reply_blame(r, err);
         return AUTHZ_FAILED;
+    }
     if (a->object.status == AUTHZ_STATUS_OVER)
         return fail(a->object.error, err);
     if (a->object.status == AUTHZ_STATUS_VALID || a->settings.explain)
@@ -140,8 +142,11 @@ static enum authz_state judge_poll(struct authz *a, const struct reply *r, const
 
     if (e)
         return fail(e, err);
-    if (!reply_need_json(r, err) || !authz_object_read(r->json, NULL, a->settings.names, &now, err))
+    if (!reply_need_json(r, err) ||
+        !authz_object_read(r->json, NULL, a->settings.names, &now, err)) {
+        reply_blame(r, err);
         return AUTHZ_FAILED;
+    }
     if (now.status == AUTHZ_STATUS_VALID)
         next = AUTHZ_VALID;
     else if (now.status == AUTHZ_STATUS_OVER)

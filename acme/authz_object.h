@@ -1,5 +1,5 @@
 /* The CA's authorization object (RFC 8555 7.1.4): whose it is, where it stands, and the challenge
- * that our solver can answer. Pure; fuzzed. */
+ * that our solver can answer. Pure. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* Link headers (RFC 8288). Pure; fuzzed. */
+/* Link headers (RFC 8288). Pure. */
 #pragma once
 
 #include "base/http.h"

@@ -267,6 +267,8 @@ void order_advance(struct order *o, const struct reply *r, const struct err *e)
     auto_err struct err *err = NULL;
     enum order_state next = order_steps[o->state].judge(o, r, e, &err);
 
+    if (next == ORDER_FAILED && r)
+        reply_blame(r, &err);
     if (next == ORDER_FAILED)
         next = recover(o, err);
     else if (!e)

@@ -129,7 +129,7 @@ enum order_state order_judge_new(struct order *o, const struct reply *r, const s
 {
     if (e)
         return judge_refused_order(o, e, err);
-    if (!reply_need_location(r, &o->url, err))
+    if (!reply_need_json(r, err) || !reply_need_location(r, &o->url, err))
         return ORDER_FAILED;
     o->poll = (struct pace_poll){0};
     enum order_state next = order_follow(o, r, err);

@@ -1,4 +1,4 @@
-/* The CA's order object (RFC 8555 7.1.3): read strictly as far as it is used. Pure; fuzzed. */
+/* The CA's order object (RFC 8555 7.1.3): read strictly as far as it is used. Pure. */
 #pragma once
 
 #include <stdbool.h>

@@ -614,6 +614,90 @@ static void a_certificate_of_another_type_is_refused(void **state)
     fails(ERR_REFUSED, "fetch", "text/html");
 }
 
+static const char *garbled;
+static bool garbled_reply(const char *operation, const struct test_query *q, struct test_answer *a)
+{
+    (void)q;
+    if (strcmp(operation, garbled) != 0)
+        return false;
+    answer_text(a, 200, "text/html", "<h1>maintenance</h1>");
+    return true;
+}
+
+static void a_reply_that_is_no_json_names_the_host_and_the_step(void **state)
+{
+    static const struct {
+        const char *operation, *step;
+        bool resumable;
+    } cases[] = {
+        {"new-order", "new-order", false},
+        {"authz", "authorize", false},
+        {"finalize", "finalize", true}, /* asked once more about the same order */
+        {"order", "poll", true},
+    };
+
+    (void)state;
+    ca.override = garbled_reply;
+    ca.order_polls = 1;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        garbled = cases[i].operation;
+        fails(ERR_REFUSED, cases[i].step, "ca.example: the CA answered with text/html");
+        assert_non_null(run.err->hint);
+        assert_true(run.resumable == cases[i].resumable);
+        assert_null(strstr(run.err->text, "maintenance"));
+    }
+
+    /* The second time around the order is given up. */
+    json_t *saved = json_incref(run.state);
+    run_order(saved);
+    json_decref(saved);
+    assert_non_null(run.err);
+    assert_false(run.resumable);
+}
+
+static bool unavailable_once(const char *operation, const struct test_query *q,
+                             struct test_answer *a)
+{
+    static bool said;
+
+    (void)q;
+    if (strcmp(operation, "finalize") != 0 || said)
+        return false;
+    said = true;
+    answer_text(a, 503, "text/plain", "");
+    answer_header(a, "retry-after", "1");
+    return true;
+}
+
+static void a_short_retry_after_is_waited_for(void **state)
+{
+    (void)state;
+    ca.override = unavailable_once;
+    issues();
+    assert_int_equal(ca.new_orders, 1);
+    assert_int_equal(ca.finalizes, 1);
+}
+
+static bool limited(const char *operation, const struct test_query *q, struct test_answer *a)
+{
+    (void)q;
+    if (strcmp(operation, "new-order") != 0)
+        return false;
+    ca.new_orders++;
+    answer_problem(a, 429, "rateLimited", "too many");
+    answer_header(a, "retry-after", "7200");
+    return true;
+}
+
+static void a_long_one_is_the_owners_to_wait_for(void **state)
+{
+    (void)state;
+    ca.override = limited;
+    fails(ERR_LIMITED, "new-order", "too many");
+    assert_int_equal(ca.new_orders, 1);
+    assert_true(run.err->retry_at >= clock_now() + 7000);
+}
+
 static bool plain_http(const char *operation, const struct test_query *q, struct test_answer *a)
 {
     if (strcmp(operation, "new-order") != 0)
@@ -967,6 +1051,9 @@ int main(void)
         T(a_certificate_for_other_names_is_refused),
         T(a_certificate_for_another_key_is_refused),
         T(a_certificate_of_another_type_is_refused),
+        T(a_reply_that_is_no_json_names_the_host_and_the_step),
+        T(a_short_retry_after_is_waited_for),
+        T(a_long_one_is_the_owners_to_wait_for),
         T(urls_that_are_not_https_end_the_order),
         T(a_new_order_without_location_is_refused),
         T(a_ca_that_never_ends_is_given_up),

@@ -108,6 +108,7 @@ static void finish_accepted(struct request *r, const struct http_reply *reply)
     auto_json json_t *json = NULL;
     auto_err struct err *e = NULL;
     struct reply result = {
+        .url = r->url,
         .status = (int)reply->status,
         .body = reply->body,
         .body_len = reply->body_len,
@@ -328,6 +329,16 @@ void session_cancel_requests(struct session *s)
         request_unlink(r); /* the handle stays its owner's */
         request_stop(r);
     }
+}
+
+bool reply_blame(const struct reply *r, struct err **err)
+{
+    auto_free char *host = url_host(r->url);
+
+    if (err && *err && !(*err)->hint)
+        err_hint(err, "that is outside of the protocol (RFC 8555): ask the CA's operator, or use "
+                      "another issuer");
+    return err_wrap(err, "%s", host);
 }
 
 bool reply_need_json(const struct reply *r, struct err **err)

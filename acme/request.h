@@ -19,6 +19,7 @@ struct request_spec {
 };
 
 struct reply {
+    const char *url;  /* that was asked */
     int status;       /* 2xx */
     json_t *json;     /* object when the body is JSON, else NULL */
     const char *body; /* raw */

@@ -1,4 +1,4 @@
-/* URLs as a CA hands them out: checked before anything is sent to them. Pure; fuzzed. */
+/* URLs as a CA hands them out: checked before anything is sent to them. Pure. */
 #pragma once
 
 #include <stdbool.h>

@@ -305,6 +305,41 @@ static void a_taken_port_is_explained(void **state)
     hide(p);
 }
 
+/* A socket as systemd passes it: descriptor 3. */
+static void a_passed_socket_stays_open(void **state)
+{
+    (void)state;
+    struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    auto_free char *pid = xasprintf("%d", (int)getpid());
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(listen(fd, 16), 0);
+    assert_int_equal(dup2(fd, 3), 3); /* main keeps it free */
+    close(fd);
+    setenv("LISTEN_PID", pid, 1);
+    setenv("LISTEN_FDS", "1", 1);
+    setenv("LISTEN_FDNAMES", "web", 1);
+    solver = open_solver("{listen: \":1\"}"); /* not bound */
+    unsetenv("LISTEN_FDS");
+    answers(AF_INET6, "GET", PREFIX "tok", "HTTP/1.1 404", NULL);
+    struct present *p = show("tok", "x");
+    assert_null(shown.err);
+    answers(AF_INET, "GET", PREFIX "tok", "HTTP/1.1 200", "x");
+    hide(p);
+    answers(AF_INET, "GET", PREFIX "tok", "HTTP/1.1 404", NULL);
+    solver_free(solver);
+    solver = NULL;
+}
+
+static void unknown_types_are_not_found(void **state)
+{
+    (void)state;
+    assert_null(challenge_type_find("http-02"));
+    assert_null(challenge_type_find("http_01"));
+    assert_null(challenge_type_find(""));
+}
+
 static void withdrawing_before_the_turn_is_silent(void **state)
 {
     (void)state;
@@ -412,11 +447,17 @@ int main(void)
         T(two_orders_may_share_a_token_but_not_two_accounts),
         T(a_taken_port_is_explained),
         T(withdrawing_before_the_turn_is_silent),
+        T(a_passed_socket_stays_open),
+        T(unknown_types_are_not_found),
         T(puts_tokens_into_the_webroot_and_removes_them),
         T(a_token_withdrawn_while_written_does_not_stay),
         T(an_absent_webroot_is_an_error_when_it_is_needed),
         T(exactly_one_way_is_configured),
     };
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (null != 3 && fcntl(3, F_GETFD) < 0 && dup2(null, 3) != 3)
+        return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
     err_free(shown.err);

@@ -17,6 +17,7 @@
 #define CONNECT_MS_MAX 10000
 #define KEEP_MS        60000
 #define KEEPALIVE_S    30L
+#define ROOTS_S        600L /* until a file of roots is read again */
 #define TIMEOUT_MS_MAX 86400000
 
 struct http {
@@ -298,10 +299,12 @@ static CURLcode call_set_peer(struct http_call *c, const struct http_request *r,
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
-    if (r->ca_file) { /* the system's roots are not even read */
+    if (r->ca_file) /* the system's roots are not even read */
         SET(CURLOPT_CAINFO, r->ca_file);
+    /* libcurl keeps parsed roots for the next connection only when they come from a file alone. */
+    if (r->ca_file || curl_version_info(CURLVERSION_NOW)->cainfo)
         SET(CURLOPT_CAPATH, NULL);
-    }
+    SET(CURLOPT_CA_CACHE_TIMEOUT, ROOTS_S);
     SET(CURLOPT_PROXY, proxy ? proxy : ""); /* "" keeps curl from looking for itself */
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_PIPEWAIT, 1L); /* rather wait for the connection to be shared than make another */

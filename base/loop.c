@@ -283,6 +283,11 @@ bool loop_on_signal(struct loop *l, int signo, loop_signal_fn *fn, void *userdat
     return true;
 }
 
+sd_event *loop_sd_event(struct loop *l)
+{
+    return l->event;
+}
+
 void loop_notify(const char *state)
 {
     sd_notify(0, state);

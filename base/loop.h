@@ -49,5 +49,9 @@ struct timer *timer_after(struct loop *l, int64_t ms, timer_fn *fn, void *userda
 struct timer *timer_at(struct loop *l, time_t instant, timer_fn *fn, void *userdata);
 void timer_free(struct timer *t); /* NULL is fine; also allowed (and needed) after it fired */
 
+/* For base/bus.c, which sd-bus can only be driven by. */
+struct sd_event;
+struct sd_event *loop_sd_event(struct loop *l);
+
 /* Takes a child that was killed: reaps it when it is dead, and closes its pidfd. */
 void loop_reap(struct loop *l, int pidfd);

@@ -40,6 +40,7 @@ only_in() { # only_in HEADER-REGEX FILE...: included nowhere else
 }
 only_in 'systemd/sd-event\.h' base/loop.c
 only_in 'systemd/sd-daemon\.h' base/loop.c base/httpd.c
+only_in 'systemd/sd-bus\.h' base/bus.c base/bus_test.c
 only_in 'systemd/sd-journal\.h' base/log.c
 only_in 'curl/.*' base/http.c base/http_multi.c
 only_in 'microhttpd\.h' base/httpd.c

@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "agent/managed_private.h"
-#include "agent/verdict.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -117,25 +116,20 @@ static void on_audited(const struct audit_result *result, void *userdata)
     managed_consider(m);
 }
 
-/* Nothing is to be renewed or deployed now. True when the outputs, or servers and endpoints that
- * were added to the configuration, need looking after first. */
-static bool look_after_live(struct managed *m)
+/* Nothing is to be renewed or deployed now. True when the outputs need looking after first. */
+static bool look_after_outputs(struct managed *m)
 {
-    if (m->live.number == 0 || m->record.next_try != 0 || m->live.number != m->newest.number)
+    if (m->certificate->n_outputs == 0 || m->record.next_try != 0 || m->live.number == 0 ||
+        m->live.number != m->newest.number)
         return false;
-    if (!m->audited && m->certificate->n_outputs > 0) {
+    if (!m->audited) {
         m->audit =
             audit_start(services_of(m), m->config, m->certificate, m->live.sha256, on_audited, m);
         return true;
     }
-    bool new_servers = !m->introduced && !verdict_knows_all(&m->record, m->certificate);
-    m->introduced = true;
-    if (!m->outputs_wrong && !new_servers)
+    if (!m->outputs_wrong)
         return false;
-    if (m->outputs_wrong)
-        log_warning("an output does not hold the live certificate", "certificate", m->name);
-    else
-        log_info("the configuration names new servers or endpoints", "certificate", m->name);
+    log_warning("an output does not hold the live certificate", "certificate", m->name);
     managed_deploy(m, RUN_REPAIR);
     return true;
 }
@@ -164,7 +158,7 @@ static void take_config(struct managed *m, struct config *config,
     m->rollouts = xreallocarray(m->rollouts, certificate->n_servers + 1, sizeof(struct rollout *));
     for (size_t i = 0; i < certificate->n_servers; i++)
         m->rollouts[i] = m->host->rollout(config, certificate->servers[i], m->host->userdata);
-    m->audited = m->introduced = false;
+    m->audited = false;
 }
 
 static void adopt_config(struct managed *m)
@@ -232,7 +226,9 @@ void managed_consider(struct managed *m)
     bool due = reason != RENEW_NOT_DUE;
     time_t waits = due ? renewal_waits_until(m, now) : 0;
 
-    if (is_deployment_due(m, reason == RENEW_FORCED && !m->ordering, now)) {
+    /* A run that is not over yet is what those who forced it wait for. */
+    bool forced = reason == RENEW_FORCED && !m->ordering && m->run == RUN_NONE;
+    if (is_deployment_due(m, forced, now)) {
         managed_deploy(m, RUN_RENEW);
         return;
     }
@@ -244,7 +240,7 @@ void managed_consider(struct managed *m)
     if (due && waits == 0) {
         m->queued = true;
         m->host->want_slot(m, m->host->userdata);
-    } else if (m->retired || !look_after_live(m)) {
+    } else if (m->retired || !look_after_outputs(m)) {
         go_to_sleep(m, waits);
     }
 }

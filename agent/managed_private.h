@@ -35,7 +35,6 @@ struct managed {
     bool ordering;                  /* an order is on disk that can go on */
     bool audited;                   /* the outputs were looked at, and hold what is live unless: */
     bool outputs_wrong;
-    bool introduced; /* servers and endpoints new in the configuration were looked for */
 
     bool started; /* follows its schedule */
     bool retired;

@@ -84,9 +84,10 @@ json_t *managed_result(const struct managed *m, const char *result)
     json_put_str(j, "name", m->name);
     json_put_str(j, "result", result);
     json_put_str(j, "attempt", acted ? m->attempt : NULL);
-    json_put(j, "old",
-             acted && m->old ? json_incref(m->old)
-                             : managed_cert_json(m->live.number > 0 ? &m->live : NULL));
+    if (acted)
+        json_put(j, "old", m->old ? json_incref(m->old) : json_null());
+    else
+        json_put(j, "old", managed_cert_json(m->live.number > 0 ? &m->live : NULL));
     json_put(j, "new", renewed ? managed_cert_json(&m->live) : json_null());
     json_put(j, "generation", m->live.number > 0 ? json_integer(m->live.number) : json_null());
     json_put_bool(j, "proven", m->record.outcome == OUTCOME_PROVEN);

@@ -38,9 +38,11 @@ static bool has_unsettled(const struct config_server *server, const struct serve
 
 bool recheck_is_wanted(const struct deploy_record *r, const struct config_certificate *c)
 {
-    if (r->stage != DEPLOY_IDLE || r->outcome != OUTCOME_DEPLOYED)
+    if (r->stage != DEPLOY_IDLE || (r->outcome != OUTCOME_DEPLOYED && r->outcome != OUTCOME_PROVEN))
         return false;
     for (size_t s = 0; s < c->n_servers; s++) {
+        if (!verdict_knows_server(r, c->servers[s], c->name))
+            return true;
         for (size_t i = 0; i < r->n_servers; i++) {
             if (strcmp(r->servers[i].name, c->servers[s]->server.name) == 0 &&
                 has_unsettled(c->servers[s], &r->servers[i]))
@@ -67,13 +69,13 @@ static void judge(struct recheck *r)
     err_free(record->error);
     record->error = alarm ? take(alarm) : take(guilty);
     err_free(guilty);
+    record->outcome = outcome;
     if (outcome != OUTCOME_PROVEN) {
         wait_for_next(r);
         return;
     }
     recheck_fn *fn = r->fn;
     void *userdata = r->userdata;
-    record->outcome = OUTCOME_PROVEN;
     recheck_free(r);
     fn(userdata);
 }
@@ -104,7 +106,9 @@ static void look_again(void *userdata)
             .live_sha256 = r->live_sha256,
             .one_look = true,
         };
-        r->looks[i].proof = proof_start(&settings, on_looked, &r->looks[i]);
+        bool known = verdict_knows_server(r->settings.record, c->servers[i], c->name);
+        r->looks[i].proof = known ? proof_start(&settings, on_looked, &r->looks[i])
+                                  : survey_start(&settings, on_looked, &r->looks[i]);
     }
 }
 

@@ -1,13 +1,13 @@
 /* A server that was not running, or an endpoint that did not answer, when its certificate was
- * deployed is proven when it comes up: looks again after growing pauses, until every endpoint shows
- * the certificate. */
+ * deployed is proven when it comes up; so are endpoints that the configuration has got since. Looks
+ * after growing pauses until every endpoint shows the certificate. Touches nothing. */
 #pragma once
 
 #include "agent/config.h"
 #include "agent/deploy_record.h"
 #include "agent/services.h"
 
-/* Whether a deployment that ended left endpoints that do not show the certificate. */
+/* Whether there are endpoints that do not show the certificate, or that were never looked at. */
 bool recheck_is_wanted(const struct deploy_record *r, const struct config_certificate *c);
 
 struct recheck_settings {

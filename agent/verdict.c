@@ -93,32 +93,23 @@ enum deploy_outcome verdict_proof(struct deploy_record *r, const struct config_c
 
 static bool has_endpoint(const struct server_row *row, const char *connect)
 {
-    for (size_t i = 0; i < row->n_endpoints; i++) {
+    for (size_t i = 0; row && i < row->n_endpoints; i++) {
         if (strcmp(row->endpoints[i].connect, connect) == 0)
             return true;
     }
     return false;
 }
 
-static bool knows_server(const struct deploy_record *r, const struct config_server *server,
-                         const char *certificate)
+bool verdict_knows_server(const struct deploy_record *r, const struct config_server *server,
+                          const char *certificate)
 {
     const struct server_row *row = NULL;
 
     for (size_t i = 0; i < r->n_servers && !row; i++)
         row = strcmp(r->servers[i].name, server->server.name) == 0 ? &r->servers[i] : NULL;
-    for (size_t i = 0; row && !server->prove_off && i < server->n_prove; i++) {
+    for (size_t i = 0; !server->prove_off && i < server->n_prove; i++) {
         if (proof_concerns(&server->prove[i], certificate) &&
             !has_endpoint(row, server->prove[i].connect))
-            return false;
-    }
-    return row != NULL;
-}
-
-bool verdict_knows_all(const struct deploy_record *r, const struct config_certificate *c)
-{
-    for (size_t i = 0; i < c->n_servers; i++) {
-        if (!knows_server(r, c->servers[i], c->name))
             return false;
     }
     return true;

@@ -12,8 +12,10 @@
  * NULL. Both are owned by the caller. */
 enum deploy_outcome verdict_proof(struct deploy_record *r, const struct config_certificate *c,
                                   struct err **ret_guilty, struct err **ret_alarm);
-/* Whether every endpoint that concerns the certificate was looked at in the last deployment. */
-bool verdict_knows_all(const struct deploy_record *r, const struct config_certificate *c);
+/* Whether there is a row for every endpoint of the server that concerns the certificate: there is
+ * none of one that the configuration has got since the last deployment. */
+bool verdict_knows_server(const struct deploy_record *r, const struct config_server *server,
+                          const char *certificate);
 /* "proven at 2 endpoints", "deployed, not proven: no endpoint", ... for people; caller frees. */
 char *verdict_text(const struct deploy_record *r);
 /* Whether some endpoint answers, but not with what is live. */

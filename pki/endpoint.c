@@ -30,8 +30,9 @@ static bool parse_unix(const char *text, const char *path, struct endpoint *ret,
 
 static bool check_port(const char *text, const char *port, struct err **err)
 {
-    size_t digits = strspn(port, "0123456789");
-    long n = digits >= 1 && digits <= 5 && port[digits] == '\0' ? strtol(port, NULL, 10) : 0;
+    size_t len = strlen(port);
+    bool number = len >= 1 && len <= 5 && strspn(port, "0123456789") == len;
+    long n = number ? strtol(port, NULL, 10) : 0;
 
     if (n < 1 || n > 65535) {
         err_set(err, ERR_CONFIG, "\"%s\" has no port from 1 to 65535", text);

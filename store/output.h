@@ -33,7 +33,7 @@ struct output_type {
     bool (*holds)(const void *settings, const struct bundle *b);
     /* SHA-256 (hex) of the leaf that is there now, whole and readable with its key; NULL and err
      * (ENOENT: nothing there). Runs on a worker thread or at start-up. Caller frees. */
-    NODISCARD char *(*current)(const void *settings, struct err **err);
+    char *(*current)(const void *settings, struct err **err);
 };
 
 extern const struct output_type *const output_type_all[];

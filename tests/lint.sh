@@ -1,5 +1,6 @@
 #!/bin/bash
 # Formatting, static analysis, size limits, shell scripts, spelling. Prints every finding; exit 1 if any.
+# shellcheck disable=SC2317  # the checks are called by name
 set -u
 cd "$(dirname "$(readlink -f "$0")")/.." || exit 2
 bad=0
@@ -20,11 +21,13 @@ mapfile -t scripts < <(git ls-files -co --exclude-standard | while read -r f; do
     [ -f "$f" ] && head -n 1 "$f" | grep -qaE '^#!.*\b(bash|sh)\b' && echo "$f"
 done)
 
+# Not the tests: assertions that end a test are invisible to it.
 analyse() {
+    # shellcheck disable=SC2046  # no blanks in our names
     cppcheck -q -j "$(nproc)" --std=c11 --enable=warning,performance,portability --inline-suppr \
         --error-exitcode=1 --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
-        --suppress=unmatchedSuppression -D_GNU_SOURCE -DEVERLEAF_VERSION='"0"' -I . \
-        base pki acme store hooks agent
+        --suppress=unmatchedSuppression --suppress=varFuncNullUB -D_GNU_SOURCE \
+        -DEVERLEAF_VERSION='"0"' -I . $(printf '%s\n' "${sources[@]}" | grep -v '_test\.c$' | grep '\.c$')
 }
 
 # Complexity over 15 or more than 100 lines. tests/pmccabe.excused: "FUNCTION reason" a line.

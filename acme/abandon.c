@@ -49,6 +49,7 @@ static void post(struct abandon *a, const char *operation, const char *url, cons
         fn, a);
 }
 
+/* One at a time: nobody waits for this but the next order, and not for long. */
 static void ask_next(struct abandon *a);
 
 static void on_deactivated(const struct reply *r, const struct err *e, void *userdata)

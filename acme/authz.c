@@ -1,3 +1,6 @@
+/* Strategy: a small step table as the order's, but nothing of it is saved: after a stop the CA's
+ * status of the authorization and of its challenge tell where to go on (PRESENT always happens
+ * anew, ANSWER only when the CA does not work on the challenge already). */
 #include "acme/authz.h"
 
 #include <string.h>
@@ -53,6 +56,8 @@ static void on_reply(const struct reply *r, const struct err *e, void *userdata)
 
 /* READ ----------------------------------------------------------------------------------------- */
 
+/* POST-as-GET (RFC 8555 7.5). Also polls: the authorization, not the challenge, says when it is
+ * over. */
 static void ask_read(struct authz *a)
 {
     a->request = request_start(
@@ -182,6 +187,7 @@ static void on_pause_over(void *userdata)
     a->fn(a, a->userdata);
 }
 
+/* The identifier goes before the text unless the parser put it there. */
 static void set_error(struct authz *a, struct err **err)
 {
     const char *name = a->object.identifier;
@@ -200,6 +206,7 @@ static void authz_advance(struct authz *a, const struct reply *r, const struct e
     enum authz_state next = steps[a->state].judge(a, r, e, &err);
 
     a->busy = false;
+    /* What cannot be presented is this machine's trouble: waiting a moment does not help. */
     if (next == AUTHZ_FAILED && a->state != AUTHZ_PRESENT &&
         pace_retry_ms(&a->retry, err, &a->pause_ms))
         next = a->state;

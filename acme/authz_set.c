@@ -1,3 +1,6 @@
+/* Strategy: each machine reports when a step or a pause is over; pump() then starts whatever may
+ * start, within the bound on requests. Pauses cost no place in it, so a hundred slow validations
+ * are waited for together. */
 #include "acme/authz_set.h"
 
 #include "base/buf.h"
@@ -112,6 +115,8 @@ static void on_step(struct authz *a, void *userdata)
     (void)a;
     if (s->done)
         return;
+    /* Before the first answer nothing is lost by stopping: the CA has not looked at any name yet.
+     */
     if (authz_set_open(s) == 0 || (failed && !s->answering)) {
         finish(s);
         return;

@@ -1,3 +1,5 @@
+/* Strategy: one fetch for all who wait. Everybody is told on a turn of their own, from the cache,
+ * too, so that callers have one way to be called. */
 #include "acme/directory.h"
 
 #include <string.h>
@@ -144,7 +146,7 @@ static void wait_finish(struct directory_wait *w)
     fn(d, e, userdata);
 }
 
-/* Everybody is told on a turn of their own: a callback may free other waits, or the session. */
+/* A callback may free other waits, or the session. */
 static void on_turn(void *userdata)
 {
     struct directory_wait *w = userdata;
@@ -187,7 +189,7 @@ static void on_fetched(const struct http_reply *reply, const struct err *e, void
 
 static bool is_fresh(const struct directory *d)
 {
-    int64_t age = d ? clock_now() - d->fetched_at : 0;
+    int64_t age = d ? clock_now() - d->fetched_at : 0; /* negative after a step of the clock */
 
     return d && age >= 0 && age < FRESH_S;
 }

@@ -1,3 +1,4 @@
+/* The one place where acme/ touches HTTP: everything the CA sends passes on_http. */
 #include "acme/exchange.h"
 
 #include <ctype.h>
@@ -34,7 +35,7 @@ static void on_http(const struct http_reply *reply, const struct err *e, void *u
     auto_err struct err *copy = err_copy(e);
     int64_t took_ms = reply ? reply->took_ms : clock_boot_ms() - x->started_ms;
 
-    x->called = true;
+    x->called = true; /* fn may free the handle, and everything else */
     if (settings->on_exchange)
         settings->on_exchange(x->operation, reply ? (int)reply->status : 0, took_ms,
                               settings->userdata);

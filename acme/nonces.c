@@ -31,6 +31,7 @@ void nonces_put(struct nonces *p, const char *nonce, int64_t now_ms)
 
 char *nonces_take(struct nonces *p, int64_t now_ms)
 {
+    /* The newest is on top: when it is too old, all are. */
     if (now_ms - p->put_ms > NONCES_IDLE_MS)
         nonces_clear(p);
     return p->n > 0 ? p->items[--p->n] : NULL;

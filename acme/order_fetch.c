@@ -48,6 +48,7 @@ enum order_state order_judge_fetch(struct order *o, const struct reply *r, const
     o->rejected = !o->chain && is_pem_chain(r);
     if (!o->chain)
         return ORDER_FAILED;
+    /* Alternates are extra requests of the same size: only for who cares (RFC 8555 7.4.2). */
     if (!preferred || chain_is_preferred(o->chain, preferred))
         return ORDER_DONE;
     strv_copy(&o->alternates, &r->alternates);

@@ -40,6 +40,7 @@ enum order_state order_follow(struct order *o, const struct reply *r, struct err
     if (!reply_need_json(r, err) || !order_object_read(r->json, &now, err))
         return ORDER_FAILED;
     enum order_status status = now.status;
+    /* What a reply leaves out stays as it was: after finalize many CAs send less than before. */
     if (now.finalize)
         set_string(&o->finalize, take(now.finalize));
     if (now.certificate)
@@ -50,7 +51,7 @@ enum order_state order_follow(struct order *o, const struct reply *r, struct err
     order_object_done(&now);
 
     switch (status) {
-    case ORDER_STATUS_PENDING:
+    case ORDER_STATUS_PENDING: /* all valid and still pending: the CA is slow to notice */
         if (!o->authorized)
             return ORDER_AUTHORIZE;
         break;

@@ -55,12 +55,13 @@ static bool read_authorizations(const json_t *json, struct strv *ret, struct err
             return err_set(err, ERR_REFUSED, "authorizations[%zu]: expected a string", i);
         if (!url_check(url, "authorization", err))
             return false;
-        if (!strv_has(ret, url))
+        if (!strv_has(ret, url)) /* twice would answer one challenge twice */
             strv_add(ret, url);
     }
     return true;
 }
 
+/* What the next step needs is there, so that no step has to look. */
 static bool check_members(const struct order_object *o, struct err **err)
 {
     bool open = o->status == ORDER_STATUS_PENDING || o->status == ORDER_STATUS_READY;
@@ -84,6 +85,7 @@ bool order_object_read(const json_t *json, struct order_object *ret, struct err 
         order_object_done(&o);
         return err_wrap(err, "order");
     }
+    /* Whatever else is in it is ignored (RFC 8555 7.1): servers differ, and add members. */
     err_from_problem_object(&o.error, json_get(json, "error"));
     *ret = o;
     return true;

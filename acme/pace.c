@@ -9,6 +9,7 @@
 #define POLL_SLOW_MS    1000
 #define RETRY_AFTER_MAX 60
 
+/* 0.3, 0.9, 2.7 s: over a hiccup or a restart, not over an outage. */
 #define RETRIES_MAX    3
 #define RETRY_FIRST_MS 300
 #define RETRY_FACTOR   3
@@ -42,6 +43,7 @@ bool pace_retry_ms(struct pace_retry *r, const struct err *e, int64_t *ret_pause
 
     if (e->kind != ERR_TRANSIENT && e->kind != ERR_LIMITED)
         return false;
+    /* Time-outs may have used up minutes: the span bounds what the number of tries does not. */
     if (r->tries++ == 0)
         r->since_ms = now_ms;
     if (r->tries > RETRIES_MAX || now_ms - r->since_ms > RETRY_SPAN_MS)
@@ -55,7 +57,7 @@ bool pace_retry_ms(struct pace_retry *r, const struct err *e, int64_t *ret_pause
             return false;
         if (wait_ms > pause)
             pause = wait_ms;
-    } else if (e->kind == ERR_LIMITED) {
+    } else if (e->kind == ERR_LIMITED) { /* nobody said when: not to be tried out */
         return false;
     }
     *ret_pause_ms = pause;

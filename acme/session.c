@@ -24,6 +24,7 @@ static void forget_account(struct session *s)
     set_string(&s->header_kid, NULL);
 }
 
+/* Requests first: theirs are some of the waits for account and directory. */
 void session_free(struct session *s)
 {
     if (!s)
@@ -40,6 +41,7 @@ void session_free(struct session *s)
     free(s);
 }
 
+/* Header and thumbprint are made here once: requests only add nonce and URL. */
 void session_set_account(struct session *s, struct key *key, const char *account_url)
 {
     auto_free char *url = xstrdup(account_url); /* may be our own */
@@ -85,6 +87,7 @@ struct worker *session_worker(const struct session *s)
     return s->settings.worker;
 }
 
+/* Only for 503: rateLimited may be about a single name and is no reason to keep others waiting. */
 void session_note(struct session *s, const struct err *e)
 {
     if (e->kind == ERR_LIMITED && e->code == 503 && e->retry_at > s->paused_until)

@@ -96,6 +96,7 @@ bool token_listener_add(struct token_listener *l, const char *token, const char 
 {
     struct token *t = map_get(l->tokens, token);
 
+    /* Tokens are random; a second CA that repeats one would make us vouch for the wrong account. */
     if (t && strcmp(t->key_authorization, key_authorization) != 0)
         return err_set(err, ERR_REFUSED, "the CA uses a token that is in use for another account");
     if (!open_listener(l, err))

@@ -566,7 +566,7 @@ class Nginx:
         self.config.write_text(
             f"{user}pid {self.pid_file};\nerror_log {self.error_log} notice;\nworker_processes 1;\n"
             f"daemon off;\nevents {{ worker_connections 256; }}\nhttp {{\n    access_log off;\n{temp}\n"
-            f"    ssl_session_cache off;\n{self.extra}{blocks}\n}}\n{self.tail}")
+            f"    ssl_session_cache off;\n    ssl_protocols TLSv1.2 TLSv1.3;\n{self.extra}{blocks}\n}}\n{self.tail}")
 
     def start(self):
         self.write()

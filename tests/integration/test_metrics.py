@@ -106,7 +106,7 @@ def test_label_values_are_escaped(everleaf, ca):
     everleaf.config["agent"]["listen"] = f"127.0.0.1:{everleaf.listen_port}"
     ca.intermediate = pki.Authority('Quote " Back \\ Name', ca.root)
     agent = everleaf.agent()
-    agent.wait_for(lambda: everleaf.generation() == 1)
+    agent.wait_for(lambda: agent.get("/readyz")[0] == 200)
     metrics = agent.metrics()
     (labels,) = [l for n, l, _ in metrics.samples if n == "everleaf_certificate_info"]
     assert labels["issuer_cn"] == 'Quote \\" Back \\\\ Name'

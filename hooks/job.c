@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "hooks/job_private.h"
-#include "hooks/pid_file.h"
+#include "hooks/process.h"
 
 #define OUTPUT_MAX (64 * 1024)
 #define LOOKS_MAX  10 /* at a process that has no handler yet */
@@ -15,8 +15,11 @@ struct hook_job {
     char *program;
     struct timer *timer;  /* to tell, or to look again */
     char *pid_file, *exe; /* of a signal */
+    struct process_target target;
     int signo;
     unsigned looks;
+    void *task; /* of several steps */
+    void (*drop)(void *task);
     enum reload_result result;
     struct err *err;
     reload_fn *reload; /* one of these */
@@ -59,6 +62,8 @@ void hook_job_free(struct hook_job *j)
 {
     if (!j || j->called)
         return;
+    if (j->drop)
+        j->drop(j->task);
     proc_free(j->proc);
     timer_free(j->timer);
     err_free(j->err);
@@ -184,23 +189,38 @@ struct hook_job *hook_result(struct loop *l, enum reload_result result, const st
     return j;
 }
 
-/* The pid file is read anew each time: the server may be starting. */
+struct hook_job *hook_task(struct loop *l, void *task, void (*drop)(void *task), reload_fn *fn,
+                           void *userdata)
+{
+    struct hook_job *j = job_new(l, fn, NULL, userdata);
+
+    j->task = task;
+    j->drop = drop;
+    return j;
+}
+
+void hook_end(struct hook_job *j, enum reload_result result, const struct err *e)
+{
+    tell_later(j, result, err_copy(e));
+}
+
+/* The process is looked for anew each time: the server may be starting. */
 static void look(void *userdata)
 {
-    static const enum reload_result results[] = {[PID_FOUND] = RELOAD_DONE,
-                                                 [PID_NONE] = RELOAD_NOT_RUNNING,
-                                                 [PID_BAD] = RELOAD_FAILED,
-                                                 [PID_DEAF] = RELOAD_FAILED};
+    static const enum reload_result results[] = {[PROCESS_FOUND] = RELOAD_DONE,
+                                                 [PROCESS_NONE] = RELOAD_NOT_RUNNING,
+                                                 [PROCESS_BAD] = RELOAD_FAILED,
+                                                 [PROCESS_DEAF] = RELOAD_FAILED};
     struct hook_job *j = userdata;
-    struct pid_process p;
+    struct process p;
     struct err *e = NULL;
-    enum pid_result r = pid_file_read(j->pid_file, j->exe, &p, &e);
+    enum process_result r = process_open(&j->target, &p, &e);
 
-    if (r == PID_FOUND) {
-        r = pid_process_signal(&p, j->signo, &e);
+    if (r == PROCESS_FOUND) {
+        r = process_signal(&p, j->signo, &e);
         close(p.pidfd);
     }
-    if (r == PID_DEAF && ++j->looks < LOOKS_MAX) {
+    if (r == PROCESS_DEAF && ++j->looks < LOOKS_MAX) {
         err_free(e);
         timer_free(j->timer);
         j->timer = timer_after(j->loop, LOOK_MS, look, j);
@@ -209,13 +229,14 @@ static void look(void *userdata)
     }
 }
 
-struct hook_job *hook_signal(struct loop *l, const char *pid_file, const char *exe, int signo,
+struct hook_job *hook_signal(struct loop *l, const struct process_target *target, int signo,
                              reload_fn *fn, void *userdata)
 {
     struct hook_job *j = job_new(l, fn, NULL, userdata);
 
-    j->pid_file = xstrdup(pid_file);
-    j->exe = xstrdup(exe);
+    j->target = *target;
+    j->target.pid_file = j->pid_file = xstrdup(target->pid_file);
+    j->target.exe = j->exe = xstrdup(target->exe);
     j->signo = signo;
     look(j);
     return j;

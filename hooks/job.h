@@ -14,9 +14,15 @@ struct hook_job *hook_run(struct loop *l, const struct strv *argv, const struct 
 struct hook_job *hook_result(struct loop *l, enum reload_result result, const struct err *e,
                              reload_fn *fn, void *userdata);
 
-/* Sends a signal to the process named by a pid file, by pidfd so that a recycled pid is never hit:
- * absent file or no such process -> RELOAD_NOT_RUNNING. `exe`: when not NULL the process's
- * executable must have that base name (a deleted binary counts), else RELOAD_FAILED naming what
- * runs there. The pid file must hold one number > 1. EPERM says who we are and what would help. */
-struct hook_job *hook_signal(struct loop *l, const char *pid_file, const char *exe, int signo,
+/* A reload of several steps: `task` is what they need, freed by `drop` when the job ends or is
+ * cancelled. It ends by hook_end, which may be called in the callback of any step: fn is called on
+ * a later turn, and no step may be under way then. */
+struct hook_job *hook_task(struct loop *l, void *task, void (*drop)(void *task), reload_fn *fn,
+                           void *userdata);
+void hook_end(struct hook_job *j, enum reload_result result, const struct err *e); /* e is copied */
+
+/* Sends a signal to a process (hooks/process.h), by pidfd so that a recycled pid is never hit:
+ * nothing there -> RELOAD_NOT_RUNNING. EPERM says who we are and what would help. */
+struct process_target;
+struct hook_job *hook_signal(struct loop *l, const struct process_target *target, int signo,
                              reload_fn *fn, void *userdata);

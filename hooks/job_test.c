@@ -1,3 +1,4 @@
+#include "hooks/process.h"
 #include "hooks/test_hooks.h"
 
 #include <grp.h>
@@ -245,7 +246,8 @@ static void no_descriptor_of_ours_is_inherited(void **state)
 
 static void send_to(struct test_hooks *t, const char *exe, int signo)
 {
-    hook_signal(t->loop, test_path(t, "pid"), exe, signo, test_on_reload, t);
+    const struct process_target target = {.pid_file = test_path(t, "pid"), .exe = exe};
+    hook_signal(t->loop, &target, signo, test_on_reload, t);
     test_wait(t);
 }
 
@@ -411,7 +413,10 @@ static void without_permission_it_says_who_we_are(void **state)
         if (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0)
             _exit(99);
         t->loop = loop_new(NULL); /* ours does not survive a fork */
-        hook_signal(t->loop, test_path(t, "pid"), "hooks_job_test", SIGHUP, test_on_reload, t);
+        hook_signal(
+            t->loop,
+            &(struct process_target){.pid_file = test_path(t, "pid"), .exe = "hooks_job_test"},
+            SIGHUP, test_on_reload, t);
         test_wait(t);
         bool good = t->result == RELOAD_FAILED && strstr(t->error->text, "as user 65534") &&
                     t->error->hint && strstr(t->error->hint, "root");

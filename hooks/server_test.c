@@ -123,6 +123,53 @@ static void signal_sends_hup_unless_told_otherwise(void **state)
     }
 }
 
+static void signal_finds_a_process_by_its_program_and_user(void **state)
+{
+    struct test_hooks *t = *state;
+    char self[256];
+    int status = 0;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    assert_true(n > 0);
+    self[n] = '\0';
+    auto_free char *yaml = xasprintf("{exe: %s, user: %u, signal: USR1}", self, geteuid());
+    struct server s = test_server("signal", yaml, NULL);
+
+    reload(t, &s); /* only we run it: never ourselves */
+    assert_int_equal(t->result, RELOAD_NOT_RUNNING);
+    test_child(t, SIGUSR1, 0);
+    reload(t, &s);
+    assert_int_equal(t->result, RELOAD_DONE);
+    assert_int_equal(waitpid(t->child, &status, 0), t->child);
+    t->child = 0;
+    assert_true(WIFEXITED(status));
+
+    pid_t one = test_child(t, SIGUSR1, 0), two = test_child(t, SIGUSR1, 0);
+    reload(t, &s);
+    assert_int_equal(t->result, RELOAD_FAILED);
+    test_says(t->error, "several processes");
+    test_says(t->error, "pid_file");
+    assert_int_equal(waitpid(one, NULL, WNOHANG), 0);
+    assert_int_equal(waitpid(two, NULL, WNOHANG), 0);
+    kill(one, SIGKILL);
+    waitpid(one, NULL, 0);
+    server_free(&s);
+}
+
+static void signal_leaves_the_same_program_of_another_user_alone(void **state)
+{
+    struct test_hooks *t = *state;
+    struct server s = test_server("signal", "{exe: hooks_server_test, user: '65534'}", NULL);
+
+    test_child(t, SIGHUP, 0);
+    reload(t, &s);
+    assert_int_equal(t->result, RELOAD_NOT_RUNNING);
+    server_free(&s);
+    assert_true(test_problem("signal", "{exe: node}", "user"));
+    assert_true(test_problem("signal", "{pid_file: /x, user: root}", "without a pid_file"));
+    assert_true(test_problem("signal", "{exe: node, user: no such one}", "no user"));
+}
+
 /* nginx ------------------------------------------------------------------------------------------
  */
 
@@ -315,6 +362,8 @@ int main(void)
         HOOK_TEST(the_time_out_is_the_servers),
         HOOK_TEST(settings_are_checked),
         HOOK_TEST(signal_sends_hup_unless_told_otherwise),
+        HOOK_TEST(signal_finds_a_process_by_its_program_and_user),
+        HOOK_TEST(signal_leaves_the_same_program_of_another_user_alone),
         HOOK_TEST(nginx_checks_its_own_configuration),
         HOOK_TEST(nginx_is_reloaded_by_its_master),
         HOOK_TEST(nginx_that_is_down_needs_no_reload_not_even_after_its_check),

@@ -160,8 +160,10 @@ static inline struct server test_server(const char *type, const char *yaml,
     assert_non_null(y);
     s.name = xstrdup("web");
     s.settings = xcalloc(1, s.type->settings_size);
-    (void)schema_read(s.type->fields, yaml_root(y), "servers.web", NULL, s.settings, NULL,
-                      &problems);
+    if (schema_read(s.type->fields, yaml_root(y), "servers.web", NULL, s.settings, NULL,
+                    &problems) &&
+        s.type->check_settings)
+        s.type->check_settings(s.settings, yaml_root(y), "servers.web", &problems);
     yaml_free(y);
     if (!ret_problems && problems.n > 0)
         fail_msg("%s", problems.items[0].message);

@@ -99,7 +99,7 @@ step "Build"
 } >"$build.log" 2>&1 || fail "the build failed" "$build.log"
 rm -f "$build.log"
 everleaf=$build/everleaf
-good "$("$everleaf" version)"
+good "$("$everleaf" version | head -n 1)"
 
 # A CA, a name server, nginx -----------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ fingerprint() { served | sed -n 's/.*Fingerprint=//p'; }
 # The main job -------------------------------------------------------------------------------------
 
 step "The configuration"
-sed 's/^/    /' "$dir/everleaf.yaml"
+sed '/^#/d; s/^/    /' "$dir/everleaf.yaml"
 show "$everleaf" check "$dir/everleaf.yaml"
 
 step "The agent: it sees that a certificate is missing and gets it"

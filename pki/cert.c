@@ -28,7 +28,8 @@ void cert_free(struct cert *c)
     free(c->subject_cn);
     free(c->issuer_cn);
     free(c->key_type_name);
-    free(c->ocsp_url);
+    strv_done(&c->ocsp_urls);
+    strv_done(&c->crl_urls);
     free(c->ari_id);
     free(c);
 }
@@ -121,7 +122,7 @@ static unsigned char *serial_octets(const X509 *x, size_t *ret_len)
     auto_openssl unsigned char *der = NULL;
     int der_len = i2d_ASN1_INTEGER(X509_get0_serialNumber(x), &der);
     const unsigned char *at = der;
-    long len;
+    long len = 0;
     int tag, class;
 
     openssl_must(der_len > 0 && !(ASN1_get_object(&at, &len, &tag, &class, der_len) & 0x80),
@@ -185,17 +186,53 @@ static bool is_usable_url(const char *url)
     return strlen(url) <= URL_MAX;
 }
 
-static char *ocsp_url(X509 *x)
+static void add_url(struct strv *urls, const char *url)
+{
+    if (urls->n < CERT_URLS_MAX && is_usable_url(url) && !strv_has(urls, url))
+        strv_add(urls, url);
+}
+
+/* Plain http first: a responder whose certificate must be checked by asking a responder is unusual
+ * and trouble. */
+static void read_ocsp_urls(struct cert *c, X509 *x)
 {
     STACK_OF(OPENSSL_STRING) *urls = X509_get1_ocsp(x); /* leaves out those with a NUL inside */
-    char *found = NULL;
 
-    for (int i = 0; i < sk_OPENSSL_STRING_num(urls) && !found; i++) {
-        if (is_usable_url(sk_OPENSSL_STRING_value(urls, i)))
-            found = xstrdup(sk_OPENSSL_STRING_value(urls, i));
+    for (int https = 0; https < 2; https++) {
+        for (int i = 0; i < sk_OPENSSL_STRING_num(urls); i++) {
+            const char *url = sk_OPENSSL_STRING_value(urls, i);
+            if ((strncasecmp(url, "https:", 6) == 0) == https)
+                add_url(&c->ocsp_urls, url);
+        }
     }
     X509_email_free(urls);
-    return found;
+}
+
+static void add_names(struct strv *urls, const GENERAL_NAMES *names)
+{
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        int type;
+        const ASN1_STRING *s = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
+        if (type != GEN_URI)
+            continue;
+        size_t len = (size_t)ASN1_STRING_length(s);
+        auto_free char *url = xstrndup((const char *)ASN1_STRING_get0_data(s), len);
+        if (strlen(url) == len)
+            add_url(urls, url);
+    }
+}
+
+/* Lists signed by somebody else than the issuer (cRLIssuer) are none we could check. */
+static void read_crl_urls(struct cert *c, X509 *x)
+{
+    CRL_DIST_POINTS *points = X509_get_ext_d2i(x, NID_crl_distribution_points, NULL, NULL);
+
+    for (int i = 0; i < sk_DIST_POINT_num(points); i++) {
+        const DIST_POINT *p = sk_DIST_POINT_value(points, i);
+        if (p->distpoint && p->distpoint->type == 0 && !p->CRLissuer)
+            add_names(&c->crl_urls, p->distpoint->name.fullname);
+    }
+    CRL_DIST_POINTS_free(points);
 }
 
 /* What signs others: CA:TRUE, a version 1 root, or no basicConstraints but keyCertSign (1, 3, 4).
@@ -220,7 +257,8 @@ static bool read_facts(struct cert *c, X509 *x, struct err **err)
     c->is_ca = is_ca(x);
     c->self_signed = X509_self_signed(x, 1) == 1;
     c->must_staple = has_must_staple(x);
-    c->ocsp_url = ocsp_url(x);
+    read_ocsp_urls(c, x);
+    read_crl_urls(c, x);
     return true;
 }
 

@@ -29,14 +29,16 @@ struct cert {
     bool is_ca;
     bool self_signed; /* issuer equals subject and its own key verifies it */
     bool must_staple;
-    char *ocsp_url; /* first http(s) URL of the AIA, or NULL */
-    char *ari_id;   /* RFC 9773 4.1 certID, NULL without AKI */
+    struct strv ocsp_urls; /* http(s) URLs of the AIA, http before https; at most CERT_URLS_MAX */
+    struct strv crl_urls;  /* http(s) URLs of the distribution points, likewise */
+    char *ari_id;          /* RFC 9773 4.1 certID, NULL without AKI */
 };
 
 void cert_free(struct cert *c);
 /* Exactly one certificate of at most CERT_DER_MAX octets with readable names and dates; else NULL
  * and ERR_REFUSED. */
-#define CERT_DER_MAX (128 * 1024)
+#define CERT_DER_MAX  (128 * 1024)
+#define CERT_URLS_MAX 8
 NODISCARD struct cert *cert_from_der(const void *der, size_t len, struct err **err);
 static inline void cert_free_p(struct cert **c)
 {

@@ -39,7 +39,9 @@ static void reads_the_facts(void **state)
     assert_string_equal(c->issuer_cn, "Intermediate");
     assert_string_equal(c->subject_cn, "www");
     assert_string_equal(c->key_type_name, "ecdsa-p256");
-    assert_string_equal(c->ocsp_url, "http://ocsp.example/x");
+    assert_int_equal(c->ocsp_urls.n, 1);
+    assert_string_equal(c->ocsp_urls.items[0], "http://ocsp.example/x");
+    assert_int_equal(c->crl_urls.n, 0);
     assert_true(c->must_staple);
     assert_false(c->is_ca);
     assert_false(c->self_signed);
@@ -93,7 +95,22 @@ static void ignores_ocsp_urls_that_are_no_http(void **state)
     (void)state;
     auto_cert struct cert *c = test_leaf(&pki, (struct test_spec){.ocsp = "file:///etc/passwd"});
 
-    assert_null(c->ocsp_url);
+    assert_int_equal(c->ocsp_urls.n, 0);
+}
+
+static void lists_every_responder_and_distribution_point(void **state)
+{
+    (void)state;
+    auto_cert struct cert *c = test_leaf(
+        &pki,
+        (struct test_spec){.ocsp = "https://b.example,OCSP;URI:http://a.example,OCSP;URI:ldap://c",
+                           .crl = "URI:http://c.example/1.crl,URI:ldap://d.example/2"});
+
+    assert_int_equal(c->ocsp_urls.n, 2);
+    assert_string_equal(c->ocsp_urls.items[0], "http://a.example");
+    assert_string_equal(c->ocsp_urls.items[1], "https://b.example");
+    assert_int_equal(c->crl_urls.n, 1);
+    assert_string_equal(c->crl_urls.items[0], "http://c.example/1.crl");
 }
 
 static void survives_every_truncation_and_flipped_byte(void **state)
@@ -146,6 +163,7 @@ int main(void)
         cmocka_unit_test(makes_the_ari_id),
         cmocka_unit_test(escapes_what_a_ca_puts_into_names),
         cmocka_unit_test(ignores_ocsp_urls_that_are_no_http),
+        cmocka_unit_test(lists_every_responder_and_distribution_point),
         cmocka_unit_test(survives_every_truncation_and_flipped_byte),
         cmocka_unit_test(refuses_bytes_behind_the_certificate),
         cmocka_unit_test(is_shown_as_the_status_document_wants),

@@ -6,6 +6,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/evp.h>
+#include <openssl/ocsp.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -42,6 +43,12 @@ OPENSSL_CLEANUP(X509_REQ, X509_REQ_free)
 OPENSSL_CLEANUP(X509_STORE, X509_STORE_free)
 OPENSSL_CLEANUP(X509_STORE_CTX, X509_STORE_CTX_free)
 OPENSSL_CLEANUP(GENERAL_NAMES, GENERAL_NAMES_free)
+OPENSSL_CLEANUP(OCSP_CERTID, OCSP_CERTID_free)
+OPENSSL_CLEANUP(OCSP_REQUEST, OCSP_REQUEST_free)
+OPENSSL_CLEANUP(OCSP_RESPONSE, OCSP_RESPONSE_free)
+OPENSSL_CLEANUP(OCSP_BASICRESP, OCSP_BASICRESP_free)
+OPENSSL_CLEANUP(ISSUING_DIST_POINT, ISSUING_DIST_POINT_free)
+OPENSSL_CLEANUP(X509_ALGOR, X509_ALGOR_free)
 
 #define auto_bio       __attribute__((cleanup(BIO_free_all_p)))
 #define auto_bn        __attribute__((cleanup(BN_clear_free_p)))
@@ -53,3 +60,9 @@ OPENSSL_CLEANUP(GENERAL_NAMES, GENERAL_NAMES_free)
 #define auto_store     __attribute__((cleanup(X509_STORE_free_p)))
 #define auto_store_ctx __attribute__((cleanup(X509_STORE_CTX_free_p)))
 #define auto_names     __attribute__((cleanup(GENERAL_NAMES_free_p)))
+#define auto_certid    __attribute__((cleanup(OCSP_CERTID_free_p)))
+#define auto_ocsp_req  __attribute__((cleanup(OCSP_REQUEST_free_p)))
+#define auto_ocsp_resp __attribute__((cleanup(OCSP_RESPONSE_free_p)))
+#define auto_basicresp __attribute__((cleanup(OCSP_BASICRESP_free_p)))
+#define auto_idp       __attribute__((cleanup(ISSUING_DIST_POINT_free_p)))
+#define auto_algor     __attribute__((cleanup(X509_ALGOR_free_p)))

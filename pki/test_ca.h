@@ -20,6 +20,8 @@ struct test_spec {
     int64_t from_s, to_s; /* from now; both 0: an hour ago to in 90 days */
     long serial;          /* 0: 4711 */
     const char *ocsp;     /* URL or NULL */
+    const char *crl;      /* "URI:http://..." or NULL */
+    const char *eku;      /* "OCSPSigning" or NULL */
     bool must_staple;
     const struct key *key;     /* NULL: a new P-256 key */
     const struct cert *issuer; /* NULL: self-signed */
@@ -59,6 +61,10 @@ static inline void test_add_facts(X509 *x, X509 *issuer, const struct test_spec 
         test_add(x, issuer, NID_subject_alt_name, spec->names);
     if (spec->must_staple)
         test_add(x, issuer, NID_tlsfeature, "status_request");
+    if (spec->crl)
+        test_add(x, issuer, NID_crl_distribution_points, spec->crl);
+    if (spec->eku)
+        test_add(x, issuer, NID_ext_key_usage, spec->eku);
     if (spec->ocsp) {
         auto_free char *value = xasprintf("OCSP;URI:%s", spec->ocsp);
         test_add(x, issuer, NID_info_access, value);

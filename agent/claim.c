@@ -12,7 +12,6 @@ struct claim {
     struct timer *timer;
     int64_t pause_ms;
     int64_t until_ms; /* boot clock */
-    bool waited;
 };
 
 static void claim_try(void *userdata);
@@ -36,18 +35,16 @@ static void claim_try(void *userdata)
 {
     struct claim *c = userdata;
     auto_err struct err *e = NULL;
-
-    if (c->waited && c->settings.look && c->settings.look(c->settings.userdata)) {
-        claim_free(c);
-        return;
-    }
     struct manager *m = manager_new(&c->settings.manager, &e);
-    if (!m && e->code == EWOULDBLOCK && clock_boot_ms() < c->until_ms) {
-        c->waited = true;
+
+    if (m || e->code != EWOULDBLOCK)
+        claim_finish(c, m, e);
+    else if (c->settings.look && c->settings.look(e, c->settings.userdata))
+        claim_free(c);
+    else if (clock_boot_ms() >= c->until_ms)
+        claim_finish(c, NULL, e);
+    else
         wait_a_little(c);
-        return;
-    }
-    claim_finish(c, m, e);
 }
 
 struct claim *claim_start(const struct claim_settings *settings)

@@ -7,9 +7,9 @@
 struct claim_settings {
     struct manager_settings manager;
     int64_t patience_ms;
-    /* Called before every further try; true: somebody else does the work, the claim is given up and
-     * its owner will not hear of it. May be NULL. */
-    bool (*look)(void *userdata);
+    /* Called after a try that failed because of it, with the reason; true: waiting is of no use,
+     * the claim is given up and its owner will not hear of it. May be NULL. */
+    bool (*look)(const struct err *e, void *userdata);
     /* One of m (the callee's) and e (borrowed). The handle is gone. */
     void (*done)(struct manager *m, const struct err *e, void *userdata);
     void *userdata;

@@ -139,10 +139,11 @@ static bool ask_agent(struct job *j)
 
 /* In this process ------------------------------------------------------------------------------ */
 
-static bool look_for_agent(void *userdata)
+static bool look_for_agent(const struct err *e, void *userdata)
 {
     struct job *j = userdata;
 
+    (void)e;
     if (!ask_agent(j))
         return false;
     j->claim = NULL;

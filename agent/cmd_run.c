@@ -28,7 +28,6 @@ struct run {
     struct listener *listener;
     struct timer *status;
     int64_t started_ms;
-    int exit_status;
 };
 
 /* What systemd shows --------------------------------------------------------------------------- */
@@ -199,17 +198,33 @@ static void open_control(struct run *r)
                     "no control socket: status and renew cannot ask this agent");
 }
 
+static void give_up(struct run *r, const struct err *e)
+{
+    r->claim = NULL;
+    log_failure(LOG_LEVEL_ERROR, e, "the agent cannot start");
+    loop_exit(r->loop, e->kind == ERR_CONFIG ? EXIT_USAGE : EXIT_UNKNOWN);
+}
+
+/* A one-shot command is worth waiting for, another agent is not. */
+static bool look_for_agent(const struct err *e, void *userdata)
+{
+    struct run *r = userdata;
+
+    if (!control_is_there(r->config->control))
+        return false;
+    give_up(r, e);
+    return true;
+}
+
 static void on_claimed(struct manager *m, const struct err *e, void *userdata)
 {
     struct run *r = userdata;
 
-    r->claim = NULL;
     if (!m) {
-        log_failure(LOG_LEVEL_ERROR, e, "the agent cannot start");
-        r->exit_status = e->kind == ERR_CONFIG ? EXIT_USAGE : EXIT_UNKNOWN;
-        loop_exit(r->loop, r->exit_status);
+        give_up(r, e);
         return;
     }
+    r->claim = NULL;
     r->manager = m;
     open_control(r);
     r->listener = listener_new(m);
@@ -296,6 +311,7 @@ static int run_agent(int argc, char **argv, struct cmd_options *options)
     r.claim = claim_start(&(struct claim_settings){
         .manager = {.loop = r.loop, .config = r.config, .activity = on_activity, .userdata = &r},
         .patience_ms = PATIENCE_MS,
+        .look = look_for_agent,
         .done = on_claimed,
         .userdata = &r,
     });

@@ -26,6 +26,8 @@ void control_activity(struct control *c, const char *certificate, const char *te
 
 /* Client side: blocking, for one-shot commands. NULL and err; code ECONNREFUSED or ENOENT: no agent
  * is there; EACCES: no permission. `activity` may be NULL. The result is the caller's. */
+/* Whether an agent listens there. */
+bool control_is_there(const char *path);
 typedef void control_activity_fn(const char *certificate, const char *text, void *userdata);
 NODISCARD json_t *control_call(const char *path, const json_t *request,
                                control_activity_fn *activity, void *userdata, struct err **err);

@@ -128,6 +128,13 @@ static json_t *read_answer(int fd, int signals, control_activity_fn *activity, v
     return NULL;
 }
 
+bool control_is_there(const char *path)
+{
+    auto_close int fd = connect_to(path, NULL);
+
+    return fd >= 0;
+}
+
 json_t *control_call(const char *path, const json_t *request, control_activity_fn *activity,
                      void *userdata, struct err **err)
 {

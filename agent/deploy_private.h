@@ -18,6 +18,7 @@ struct leg {
     struct proof *proof;
     struct err *check_error;  /* of the baseline */
     struct err *reload_error; /* of the way forward */
+    int64_t reloaded_ms;      /* boot clock; 0: not reloaded on this way */
     bool shared;              /* ... and other certificates may be to blame */
 };
 

@@ -7,6 +7,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* nginx lets old workers accept for 100 ms beside the new ones. */
+#define OVERLAP_MS 250
+
 /* PROVE and BACK_PROVE ------------------------------------------------------------------------- */
 
 static void judge_way_back(struct deploy *d, const struct err *guilty)
@@ -70,6 +73,7 @@ void deploy_ask_proof(struct deploy *d)
             .server = leg->server,
             .row = row,
             .live_sha256 = generation_sha256(g),
+            .overlap_until_ms = leg->reloaded_ms > 0 ? leg->reloaded_ms + OVERLAP_MS : 0,
             /* Nothing will change at a server that did not load anything. */
             .one_look = !back && (row->not_running || leg->reload_error),
             .only_old = back,
@@ -136,6 +140,7 @@ static void on_reloaded(const struct rollout_result *result, void *userdata)
     struct deploy *d = leg->deploy;
 
     leg->call = NULL;
+    leg->reloaded_ms = result->reload == RELOAD_DONE ? clock_boot_ms() : 0;
     note_reload(leg_row(leg), result);
     if (result->error)
         note_reload_error(leg, result);

@@ -131,8 +131,8 @@ static void on_order_done(struct order *o, struct chain *chain, const struct err
     (void)o;
     order_free(take(i->order));
     if (e) {
-        if (!resumable) /* the key was never certified: it serves the next order */
-            (void)state_save(state_of(i), name_of(i), "order", NULL, NULL, NULL);
+        if (!resumable) /* its key, too: there may be a certificate for it that was refused */
+            remove_leftovers(i);
         issuance_finish(i, e);
         return;
     }

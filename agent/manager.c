@@ -267,6 +267,17 @@ static void make_items(struct manager *m, struct map *old)
     }
 }
 
+/* Not only on first use: a socket passed by systemd wants answers from the start. */
+static void open_solvers(struct manager *m)
+{
+    for (size_t i = 0; i < m->config->n_solvers; i++) {
+        struct solver *s = m->config->solvers[i];
+        auto_err struct err *e = NULL;
+        if (!s->state && !solver_open(s, m->services.loop, m->services.worker, &e))
+            log_failure(LOG_LEVEL_WARNING, e, "challenge not ready, tried again when it is needed");
+    }
+}
+
 void manager_reload(struct manager *m, struct config *config)
 {
     struct map *old = m->by_name;
@@ -277,6 +288,8 @@ void manager_reload(struct manager *m, struct config *config)
     err_free(m->reload_error);
     m->reload_error = NULL;
     make_items(m, old);
+    if (m->started)
+        open_solvers(m);
     for (const struct map_entry *e = map_first(old); e; e = map_next(e)) {
         m->leaving = xreallocarray(m->leaving, m->n_leaving + 1, sizeof(struct managed *));
         m->leaving[m->n_leaving++] = map_entry_value(e);
@@ -381,6 +394,7 @@ void manager_free(struct manager *m)
 void manager_start(struct manager *m)
 {
     m->started = true;
+    open_solvers(m);
     for (size_t i = 0; i < m->n_items; i++)
         managed_start(m->items[i]);
 }

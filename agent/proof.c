@@ -183,6 +183,24 @@ static void on_surveyed(const struct probe_result *result, const struct err *e, 
     target_settle(t);
 }
 
+/* It showed what it should. That counts when it does so often enough, and after the reload has come
+ * to its end: while old processes still accept, the next client may get the old certificate. */
+static void target_matched(struct target *t)
+{
+    const struct proof_settings *s = &t->proof->settings;
+    int64_t overlap_ms = s->overlap_until_ms - clock_boot_ms();
+
+    if (s->one_look || (t->matches >= t->endpoint->matches && overlap_ms <= 0)) {
+        target_settle(t);
+    } else if (t->matches >= t->endpoint->matches) {
+        timer_free(t->pause);
+        t->pause = timer_after(s->services->loop, overlap_ms, probe_again, t);
+    } else {
+        t->pause_ms = PAUSE_FIRST_MS;
+        target_retry(t);
+    }
+}
+
 static void on_probed(const struct probe_result *result, const struct err *e, void *userdata)
 {
     struct target *t = userdata;
@@ -195,11 +213,9 @@ static void on_probed(const struct probe_result *result, const struct err *e, vo
     } else if (!row_note(t, result)) {
         t->matches = 0;
         target_retry(t);
-    } else if (++t->matches < t->endpoint->matches && !t->proof->settings.one_look) {
-        t->pause_ms = PAUSE_FIRST_MS;
-        target_retry(t);
     } else {
-        target_settle(t);
+        t->matches++;
+        target_matched(t);
     }
 }
 

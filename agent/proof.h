@@ -19,10 +19,13 @@ struct proof_settings {
     const struct config_certificate *certificate;
     const struct config_server *server;
     struct server_row *row;
-    const char
-        *live_sha256; /* the leaf that counts as ours; for a survey the one live now or NULL */
-    bool one_look;    /* proof: a single look at each row, no waiting (re-checks) */
-    bool only_old;    /* proof of a rollback: waits only for rows that served it before */
+    /* The leaf that counts as ours; for a survey the one live now, or NULL. */
+    const char *live_sha256;
+    /* Boot clock; until then the processes of before a reload may still answer beside the new ones.
+     */
+    int64_t overlap_until_ms;
+    bool one_look; /* proof: a single look at each row, no waiting (re-checks) */
+    bool only_old; /* proof of a rollback: waits only for rows that served it before */
 };
 
 struct proof;

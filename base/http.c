@@ -266,7 +266,7 @@ static bool call_check_url(struct http_call *c, const struct http_request *r,
         u ? curl_url_set(u, CURLUPART_URL, r->url, CURLU_DISALLOW_USER) : CURLUE_OUT_OF_MEMORY;
     auto_free char *scheme = url_part(u, CURLUPART_SCHEME), *host = url_part(u, CURLUPART_HOST);
 
-    c->peer = url_peer(u);
+    c->peer = r->socket ? xstrdup(r->socket) : url_peer(u);
     curl_url_cleanup(u);
     if (code != CURLUE_OK) {
         err_set(err, ERR_CONFIG, "%s is no URL that can be used: %s", r->url,
@@ -275,7 +275,7 @@ static bool call_check_url(struct http_call *c, const struct http_request *r,
     }
     if (strcmp(scheme, "https") != 0 && !(r->allow_http && strcmp(scheme, "http") == 0))
         return err_set(err, ERR_CONFIG, "%s is not an https URL", r->url);
-    *ret_proxy = http_proxy_for(scheme, host);
+    *ret_proxy = r->direct || r->socket ? NULL : http_proxy_for(scheme, host);
     if (*ret_proxy)
         c->proxy = proxy_peer(*ret_proxy);
     return true;
@@ -305,6 +305,8 @@ static CURLcode call_set_peer(struct http_call *c, const struct http_request *r,
     if (r->ca_file || curl_version_info(CURLVERSION_NOW)->cainfo)
         SET(CURLOPT_CAPATH, NULL);
     SET(CURLOPT_CA_CACHE_TIMEOUT, ROOTS_S);
+    if (r->socket)
+        SET(CURLOPT_UNIX_SOCKET_PATH, r->socket);
     SET(CURLOPT_PROXY, proxy ? proxy : ""); /* "" keeps curl from looking for itself */
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_PIPEWAIT, 1L); /* rather wait for the connection to be shared than make another */
@@ -350,8 +352,8 @@ static CURLcode call_set_message(struct http_call *c, const struct http_request 
 {
     auto_free char *agent = xasprintf("everleaf/" EVERLEAF_VERSION " libcurl/%s",
                                       curl_version_info(CURLVERSION_NOW)->version);
-    bool post = strcmp(r->method, "POST") == 0, head = strcmp(r->method, "HEAD") == 0,
-         typed = false;
+    bool put = strcmp(r->method, "PUT") == 0, post = put || strcmp(r->method, "POST") == 0,
+         head = strcmp(r->method, "HEAD") == 0, typed = false;
     CURLcode code = CURLE_OK;
 
     assert(post || head || strcmp(r->method, "GET") == 0);
@@ -369,6 +371,8 @@ static CURLcode call_set_message(struct http_call *c, const struct http_request 
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
         SET(CURLOPT_COPYPOSTFIELDS, r->body ? r->body : "");
     }
+    if (put) /* but for its name it is the same */
+        SET(CURLOPT_CUSTOMREQUEST, "PUT");
     if (head)
         SET(CURLOPT_NOBODY, 1L);
     SET(CURLOPT_HTTPHEADER, c->headers);

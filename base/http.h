@@ -19,16 +19,18 @@ NODISCARD struct http *http_new(struct loop *l, struct err **err);
 void http_free(struct http *h); /* cancels what is under way; its handles are gone */
 
 struct http_request {
-    const char *method;         /* "GET", "HEAD", "POST" */
+    const char *method;         /* "GET", "HEAD", "POST", "PUT" */
     const char *url;            /* without user and password */
     const char *const *headers; /* "Name: value", NULL-terminated, or NULL */
-    const char *body;           /* for POST; sent with headers as given */
+    const char *body;           /* for POST and PUT; sent with headers as given */
     size_t body_len;
     const char *ca_file; /* replaces the system's roots; NULL: system */
     size_t body_max;     /* larger replies fail with ERR_REFUSED */
     int64_t timeout_ms;  /* whole exchange; connect at most a third, at most 10 s; a transfer
                             below 1 byte/s for timeout/2 ends as well */
     bool allow_http;     /* plain http:// allowed (loopback tests, OCSP, CRL) */
+    bool direct;         /* never through a proxy: somebody on this machine is meant */
+    const char *socket;  /* path of a UNIX socket to connect to, whatever the URL's host; direct */
 };
 
 struct http_reply {

@@ -14,12 +14,14 @@ const char *const daemon_socket_reload_names[] = {"auto", "systemd", "signal",
 struct task {
     struct hook_job *job;
     struct loop *loop;
-    struct bus_job *bus; /* one of these */
-    struct hook_job *signal;
+    struct bus_job *bus;   /* one of these */
+    struct hook_job *step; /* the signal, or the command in its place */
     bool is_auto;
     char *pid_file, *exe;
     struct process_target target;
     int signo;
+    struct strv command;
+    int64_t timeout_s;
     struct err *denied; /* by systemd */
 };
 
@@ -35,22 +37,36 @@ static void task_drop(void *userdata)
     struct task *t = userdata;
 
     bus_job_free(t->bus);
-    hook_job_free(t->signal);
+    hook_job_free(t->step);
     err_free(t->denied);
+    strv_done(&t->command);
     free(t->pid_file);
     free(t->exe);
     free(t);
 }
 
-static void on_signalled(enum reload_result result, const struct err *e, void *userdata)
+static void on_step(enum reload_result result, const struct err *e, void *userdata)
 {
     struct task *t = userdata;
 
-    t->signal = NULL;
+    t->step = NULL;
     if (t->denied && result != RELOAD_DONE) /* its unit does run: that is what must be mended */
         hook_end(t->job, RELOAD_FAILED, t->denied);
     else
         hook_end(t->job, result, e);
+}
+
+static void start_step(struct task *t)
+{
+    struct process p;
+    enum process_result r = t->command.n > 0 ? process_open(&t->target, &p, NULL) : PROCESS_NONE;
+
+    if (r == PROCESS_FOUND)
+        close(p.pidfd);
+    if (t->command.n > 0 && r != PROCESS_NONE) /* whether it is the right one, the command knows */
+        t->step = hook_run(t->loop, &t->command, NULL, t->timeout_s, on_step, t);
+    else
+        t->step = hook_signal(t->loop, &t->target, t->signo, on_step, t);
 }
 
 static void on_unit(enum bus_outcome outcome, const struct err *e, void *userdata)
@@ -63,7 +79,7 @@ static void on_unit(enum bus_outcome outcome, const struct err *e, void *userdat
     } else if (t->is_auto && outcome != BUS_FAILED) {
         if (outcome == BUS_DENIED)
             t->denied = err_copy(e);
-        t->signal = hook_signal(t->loop, &t->target, t->signo, on_signalled, t);
+        start_step(t);
     } else {
         hook_end(t->job, e ? RELOAD_FAILED : RELOAD_NOT_RUNNING, e);
     }
@@ -101,6 +117,9 @@ struct hook_job *daemon_reload(const struct server *s, const struct daemon *d,
     struct task *t = xcalloc(1, sizeof(*t));
 
     *t = (struct task){.loop = l, .is_auto = d->reload == DAEMON_AUTO, .signo = way->signo};
+    t->timeout_s = s->timeout_s;
+    if (way->command)
+        strv_copy(&t->command, way->command);
     t->pid_file = xstrdup(d->pid_file);
     t->exe = exe_of(d, way);
     t->target = (struct process_target){
@@ -110,6 +129,6 @@ struct hook_job *daemon_reload(const struct server *s, const struct daemon *d,
         t->bus = bus_job_start(l, BUS_RELOAD, d->unit, t->is_auto ? main_pid(&t->target) : 0,
                                s->timeout_s * 1000, on_unit, t);
     else
-        t->signal = hook_signal(l, &t->target, t->signo, on_signalled, t);
+        start_step(t);
     return t->job;
 }

@@ -51,6 +51,7 @@ bool daemon_may_check(const struct daemon *d);
 
 struct daemon_way {
     int signo;
+    const struct strv *command; /* instead of the signal, to a process that is there; or NULL */
     const char *exe; /* base name of the process when it is not the binary's; NULL: the binary's */
     bool first_line; /* see struct process_target */
     bool any_exe;    /* the process runs something else */

@@ -13,6 +13,7 @@ struct hook_job {
     struct loop *loop;
     struct proc *proc; /* running, or the timer */
     char *program;
+    int absent_status;    /* 0: none */
     struct timer *timer;  /* to tell, or to look again */
     char *pid_file, *exe; /* of a signal */
     struct process_target target;
@@ -54,6 +55,8 @@ static void on_exit_of(const struct proc_result *r, void *userdata)
     j->proc = NULL;
     if (proc_result_ok(r, j->program, &e))
         job_finish(j, RELOAD_DONE, NULL);
+    else if (j->absent_status && r->status == j->absent_status && !r->timed_out)
+        job_finish(j, RELOAD_NOT_RUNNING, NULL);
     else
         job_finish(j, RELOAD_FAILED, e);
 }
@@ -165,6 +168,16 @@ struct hook_job *hook_run(struct loop *l, const struct strv *argv, const struct 
     struct hook_job *j = job_new(l, fn, NULL, userdata);
 
     start(j, argv, event, timeout_s);
+    return j;
+}
+
+struct hook_job *hook_run_unless_absent(struct loop *l, const struct strv *argv,
+                                        const struct hook_event *event, int64_t timeout_s,
+                                        int absent_status, reload_fn *fn, void *userdata)
+{
+    struct hook_job *j = hook_run(l, argv, event, timeout_s, fn, userdata);
+
+    j->absent_status = absent_status;
     return j;
 }
 

@@ -10,6 +10,10 @@
  * exit status 0, else RELOAD_FAILED. */
 struct hook_job *hook_run(struct loop *l, const struct strv *argv, const struct hook_event *event,
                           int64_t timeout_s, reload_fn *fn, void *userdata);
+/* The same for a program that says by an exit status of its own that the server does not run. */
+struct hook_job *hook_run_unless_absent(struct loop *l, const struct strv *argv,
+                                        const struct hook_event *event, int64_t timeout_s,
+                                        int absent_status, reload_fn *fn, void *userdata);
 /* Reports a result known already, on a later turn; e is copied. */
 struct hook_job *hook_result(struct loop *l, enum reload_result result, const struct err *e,
                              reload_fn *fn, void *userdata);

@@ -66,7 +66,7 @@ static void add_extension(X509_CRL *crl, int nid, const char *value)
     if (!value)
         return;
     X509V3_set_ctx(&ctx, NULL, NULL, NULL, crl, 0);
-    X509V3_set_ctx_nodb(&ctx);
+    ctx.db = NULL;
     e = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
     assert_non_null(e);
     X509_CRL_add_ext(crl, e, -1);

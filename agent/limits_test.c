@@ -420,7 +420,7 @@ static void a_clock_that_jumps_ahead_only_fills(void **state)
 
 /* On disk -------------------------------------------------------------------------------------- */
 
-static json_t *reload(time_t saved, time_t now)
+static void reload(time_t saved, time_t now)
 {
     json_t *j = limits_to_json(l, saved);
     auto_free char *text = json_text(j);
@@ -430,7 +430,7 @@ static json_t *reload(time_t saved, time_t now)
     l = limits_new(PRODUCTION, NULL);
     j = json_parse(text, strlen(text), NULL);
     limits_read(l, j, now);
-    return j;
+    json_decref(j);
 }
 
 static void survives_a_restart(void **state)
@@ -441,7 +441,7 @@ static void survives_a_restart(void **state)
         issue(NOW);
     limits_failed(l, "www.example.org", NOW);
     limits_order_placed(l, &order, NOW); /* what is under way is said again by its owner */
-    auto_json json_t *j = reload(NOW + 10, NOW + 20);
+    reload(NOW + 10, NOW + 20);
     is_free_at(NOW + 20, NOW + 120960, "exactly the same names");
     assert_int_equal(limits_remaining(l, LIMIT_ORDERS, NOW + 20), 294);
     assert_int_equal(limits_remaining(l, LIMIT_CERTIFICATES, NOW + 20), 45);
@@ -454,7 +454,7 @@ static void a_clock_that_went_back_over_a_restart_gives_and_takes_nothing(void *
     (void)state;
     for (int i = 0; i < 5; i++)
         issue(NOW);
-    auto_json json_t *j = reload(NOW, NOW - 400 * DAY);
+    reload(NOW, NOW - 400 * DAY);
     is_free_at(NOW - 400 * DAY, NOW - 400 * DAY + 120960, "exactly the same names");
 }
 
@@ -462,7 +462,7 @@ static void a_document_of_long_ago_means_full_buckets(void **state)
 {
     (void)state;
     use_everything_up();
-    auto_json json_t *j = reload(NOW, NOW + 4 * 365 * DAY);
+    reload(NOW, NOW + 4 * 365 * DAY);
     assert_true(may(NOW + 4 * 365 * DAY));
     assert_int_equal(limits_remaining(l, LIMIT_FAILURES_IN_A_ROW, NOW + 4 * 365 * DAY), 1152);
 }
@@ -603,7 +603,7 @@ static void another_account_starts_with_what_is_counted_per_domain(void **state)
     limits_set_account(l, "https://ca.example/acct/1");
     limits_set_account(l, NULL);
     assert_int_equal(limits_remaining(l, LIMIT_ORDERS, NOW), 299);
-    auto_json json_t *j = reload(NOW, NOW);
+    reload(NOW, NOW);
     limits_set_account(l, "https://ca.example/acct/2");
     assert_int_equal(limits_remaining(l, LIMIT_ORDERS, NOW), 300);
     assert_int_equal(limits_remaining(l, LIMIT_FAILURES, NOW), 5);
@@ -648,7 +648,7 @@ static void a_pause_survives_a_restart_and_ends_with_a_success(void **state)
 {
     (void)state;
     say_paused("Please visit: " PORTAL); /* names none: all of the order */
-    auto_json json_t *j = reload(NOW, NOW + 10);
+    reload(NOW, NOW + 10);
     assert_false(may(NOW + 10));
     assert_false(may(NOW + 20));
     limits_validated(l, "www.example.org", NOW + 20);

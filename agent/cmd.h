@@ -1,5 +1,5 @@
-/* The verbs: one cmd_<verb>.c each, listed in main.c's table. Results go to stdout, all else to
- * stderr; with --json stdout is exactly one document. */
+/* The verbs: one cmd_<verb>.c each, listed in cmd_verbs.c's table. Results go to stdout, all else
+ * to stderr; with --json stdout is exactly one document. */
 #pragma once
 
 #include <stdbool.h>
@@ -33,7 +33,20 @@ struct verb {
     int (*run)(int argc, char **argv, struct cmd_options *options); /* argv[0] is the verb */
 };
 
-extern const struct verb verb_check, verb_inspect, verb_renew, verb_run, verb_status, verb_version;
+extern const struct verb verb_check, verb_completion, verb_inspect, verb_renew, verb_run,
+    verb_status, verb_version;
+extern const struct verb *const verb_all[]; /* in the order of the manual; ends with NULL */
+extern const char cmd_common_help[];        /* the options of every verb */
+
+/* A line of a help text that tells an option: "  --sni NAME  the name to ask for". Not ended by
+ * NUL: the parts point into the text. Completion and manual are made from them. */
+struct cmd_help_option {
+    const char *name, *value,
+        *text; /* "--sni", "NAME" (length 0: a switch), the rest of the line */
+    size_t name_len, value_len, text_len;
+};
+/* The next such line from *at on, which moves behind it; false: no more. */
+bool cmd_help_option(const char **at, struct cmd_help_option *ret);
 
 /* An option of one verb; the common ones are gone when the verb runs. */
 struct cmd_flag {

@@ -6,30 +6,17 @@
 
 #include "agent/cmd.h"
 
-static const struct verb *const verbs[] = {
-    &verb_run, &verb_renew, &verb_status, &verb_check, &verb_inspect, &verb_version,
-};
-
-static const char common_help[] =
-    "Common options (anywhere after the verb):\n"
-    "  -c FILE     configuration; default $EVERLEAF_CONFIG, else /etc/everleaf/everleaf.yaml,\n"
-    "              else the EVERLEAF_* variables when EVERLEAF_NAMES is set\n"
-    "  --json      one JSON document on standard output, errors inside it\n"
-    "  -v          tell more\n"
-    "  --no-color  no colours on a terminal\n"
-    "  --help      this text\n";
-
 static void print_usage(FILE *out)
 {
     fputs("Usage: everleaf VERB [arguments] [options]\n\n"
           "Keeps TLS certificates evergreen: gets and renews them by ACME, writes them, makes the\n"
           "servers load them and proves over TLS that they serve them.\n\n",
           out);
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
-        auto_free char *call = xasprintf("%s %s", verbs[i]->name, verbs[i]->arguments);
-        fprintf(out, "  everleaf %-24s %s\n", call, verbs[i]->summary);
+    for (size_t i = 0; verb_all[i]; i++) {
+        auto_free char *call = xasprintf("%s %s", verb_all[i]->name, verb_all[i]->arguments);
+        fprintf(out, "  everleaf %-24s %s\n", call, verb_all[i]->summary);
     }
-    fprintf(out, "\n%s\n", common_help);
+    fprintf(out, "\n%s\n", cmd_common_help);
     fputs("Examples:\n"
           "  everleaf check                 is the configuration good?\n"
           "  everleaf renew                 what is due, now\n"
@@ -42,26 +29,26 @@ static void print_usage(FILE *out)
 
 static void print_help(const struct verb *v)
 {
-    printf("Usage: everleaf %s %s\n\n%s\n%s", v->name, v->arguments, v->help, common_help);
+    printf("Usage: everleaf %s %s\n\n%s\n%s", v->name, v->arguments, v->help, cmd_common_help);
 }
 
 static const struct verb *find_verb(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
-        if (strcmp(verbs[i]->name, name) == 0)
-            return verbs[i];
+    for (size_t i = 0; verb_all[i]; i++) {
+        if (strcmp(verb_all[i]->name, name) == 0)
+            return verb_all[i];
     }
     return NULL;
 }
 
 static int unknown_verb(const char *name)
 {
-    const char *names[ARRAY_LEN(verbs) + 1] = {0};
     auto_err struct err *e = NULL;
+    auto_strv struct strv names = {0};
 
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
-        names[i] = verbs[i]->name;
-    const char *nearest = schema_nearest(name, names);
+    for (size_t i = 0; verb_all[i]; i++)
+        strv_add(&names, verb_all[i]->name);
+    const char *nearest = schema_nearest(name, (const char *const *)names.items);
     err_set(&e, ERR_CONFIG, "unknown %s \"%s\"", name[0] == '-' ? "option" : "verb", name);
     if (nearest)
         err_hint(&e, "did you mean \"%s\"?", nearest);

@@ -10,7 +10,7 @@ from support import clean_environment, wait_for
 
 from fake import pki
 
-VERBS = ["run", "renew", "status", "check", "inspect", "version"]
+VERBS = ["run", "renew", "status", "check", "inspect", "completion", "version"]
 
 
 def test_version(make_everleaf):

@@ -104,11 +104,15 @@ class Scene:
         if len(self.ca.orders) > wanted:
             assert self.lost_order(), "a surplus order although the reply to newOrder was on disk"
         assert self.ca.violations == []
-        assert not self.everleaf.document("order")
         left = [p for p in self.place.rglob("*") if re.search(r"\.tmp|\.new|~$", p.name)]
         assert left == [], left
         if self.endpoint:
             assert support.served_sha256(self.endpoint.port) == pki.sha256(leaf)
+        # And what the kill may have left beside it is no burden to the next renewal.
+        orders, issued = len(self.ca.orders), len(self.ca.issued)
+        assert self.everleaf.renew("www", "--force").one["result"] == "renewed"
+        assert (len(self.ca.orders), len(self.ca.issued)) == (orders + 1, issued + 1)
+        assert not self.everleaf.document("order")
 
     def lost_order(self):
         return self.ca.count("new-order") > (1 if self.before is None else 2)

@@ -39,6 +39,8 @@ static void on_http(const struct http_reply *reply, const struct err *e, void *u
     if (settings->on_exchange)
         settings->on_exchange(x->operation, reply ? (int)reply->status : 0, took_ms,
                               settings->userdata);
+    if (settings->on_date && reply && reply->date > 0)
+        settings->on_date(reply->date, settings->userdata);
     err_wrap(&copy, "%s at %s", x->operation, x->host);
     if (copy && copy->kind != ERR_TRANSIENT && copy->code == 0)
         copy->code = EPROTO; /* the connection was refused by us, not the request by the CA */

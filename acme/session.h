@@ -25,6 +25,8 @@ struct session_settings {
      * "new-order", "order", "authorization", "challenge", "finalize", "certificate", "deactivate";
      * code 0: no reply. */
     void (*on_exchange)(const char *operation, int code, int64_t took_ms, void *userdata);
+    /* What the CA's clock says (the Date of a reply), as it arrives; may be NULL. */
+    void (*on_date)(time_t date, void *userdata);
     void *userdata;
 };
 

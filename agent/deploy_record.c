@@ -191,6 +191,7 @@ static void read_endpoint(struct endpoint_row *e, const json_t *j)
     e->handshake_ms = json_int(j, "handshake_ms");
     read_text(e->version, sizeof e->version, json_str(j, "version"));
     read_text(e->cipher, sizeof e->cipher, json_str(j, "cipher"));
+    read_text(e->trust, sizeof e->trust, json_str(j, "trust"));
     e->checked_at = json_time(j, "checked_at");
     e->error = err_from_json(json_get(j, "error"));
 }
@@ -276,6 +277,7 @@ static json_t *endpoint_to_json(const struct endpoint_row *e)
     json_put_int(j, "handshake_ms", e->handshake_ms);
     json_put_str(j, "version", e->version);
     json_put_str(j, "cipher", e->cipher);
+    json_put_str(j, "trust", e->trust);
     return j;
 }
 

@@ -49,6 +49,7 @@ struct endpoint_row {
     time_t not_after; /* of that leaf */
     int64_t handshake_ms;
     char version[16], cipher[64];
+    char trust[20]; /* "ok" or what is wrong with the chain (pki/cert.h); "": nobody asked */
     time_t checked_at;
     struct err *error;
 };

@@ -169,6 +169,27 @@ static void write_certificate_info(const struct scrape *s)
     }
 }
 
+/* Kind and step are closed sets; the text is not, and is for logs and `status`. */
+static void write_certificate_error(const struct scrape *s)
+{
+    static const char name[] = "everleaf_certificate_error";
+
+    metrics_write_head(
+        s->out, s->format, name, METRIC_GAUGE,
+        "Why the certificate is not renewed or not deployed: the last failure, until "
+        "a success.");
+    for (size_t i = 0; i < s->n; i++) {
+        const struct managed_view *v = &s->views[i];
+        const struct err *e = v->record->error ? v->record->error : v->schedule->error;
+        if (!e)
+            continue;
+        open_sample(s->out, name, v);
+        add_label(s->out, "reason", err_kind_name(e->kind));
+        add_label(s->out, "step", e->step);
+        close_sample(s->out, 1);
+    }
+}
+
 /* Servers -------------------------------------------------------------------------------------- */
 
 static const struct server_row *find_row(const struct managed_view *v, const char *server)
@@ -211,9 +232,10 @@ static void write_deploy_success(const struct scrape *s)
 /* One endpoint as configured: addresses come from DNS and SNIs may be many, neither is a label. */
 struct endpoint_sum {
     const char *connect;
-    bool up;          /* some address answers */
-    bool serves_live; /* every address that answers serves the live leaf with every SNI */
-    time_t not_after; /* the earliest that is served; 0: nothing is */
+    bool up;           /* some address answers */
+    bool serves_live;  /* every address that answers serves the live leaf with every SNI */
+    time_t not_after;  /* the earliest that is served; 0: nothing is */
+    const char *trust; /* what is wrong with a chain, else "ok", else NULL: nobody asked */
     const struct endpoint_row *shown; /* the first that answers, or NULL */
 };
 
@@ -227,6 +249,8 @@ static void sum_rows(const struct server_row *server, size_t from, struct endpoi
         ret->serves_live = row->serves_live && (!ret->up || ret->serves_live);
         if (row->not_after > 0 && (ret->not_after == 0 || row->not_after < ret->not_after))
             ret->not_after = row->not_after;
+        if (row->trust[0] && (!ret->trust || strcmp(ret->trust, "ok") == 0))
+            ret->trust = row->trust;
         if (!ret->shown)
             ret->shown = row;
         ret->up = true;
@@ -267,20 +291,39 @@ static int64_t endpoint_tls_info(const struct endpoint_sum *e)
     return e->shown ? 1 : NO_SAMPLE;
 }
 
+static int64_t endpoint_verify_error(const struct endpoint_sum *e)
+{
+    return e->trust ? strcmp(e->trust, "ok") != 0 : NO_SAMPLE;
+}
+
+static void add_tls(struct buf *out, const struct endpoint_sum *e)
+{
+    add_label(out, "version", e->shown->version);
+    add_label(out, "cipher", e->shown->cipher);
+}
+
+static void add_code(struct buf *out, const struct endpoint_sum *e)
+{
+    add_label(out, "code", e->trust);
+}
+
 static const struct endpoint_family {
     const char *name, *help;
     int64_t (*value)(const struct endpoint_sum *e);
-    bool tls; /* has the labels version and cipher */
+    void (*labels)(struct buf *out, const struct endpoint_sum *e); /* more of them, or NULL */
 } endpoint_families[] = {
     {"everleaf_endpoint_up", "Whether the endpoint answered the last handshake.", endpoint_up,
-     false},
+     NULL},
     {"everleaf_endpoint_serves_live",
      "Whether the endpoint showed the live certificate at every address that answered.",
-     endpoint_serves_live, false},
+     endpoint_serves_live, NULL},
     {"everleaf_endpoint_not_after_timestamp_seconds",
-     "End of validity of the certificate that the endpoint showed.", endpoint_not_after, false},
+     "End of validity of the certificate that the endpoint showed.", endpoint_not_after, NULL},
     {"everleaf_endpoint_tls_info", "What the last handshake with the endpoint agreed on.",
-     endpoint_tls_info, true},
+     endpoint_tls_info, add_tls},
+    {"everleaf_endpoint_verify_error",
+     "Whether the chain that the endpoint showed is not trusted; where trust is configured.",
+     endpoint_verify_error, add_code},
 };
 
 static void write_endpoint(const struct scrape *s, const struct endpoint_family *f,
@@ -294,10 +337,8 @@ static void write_endpoint(const struct scrape *s, const struct endpoint_family 
     open_sample(s->out, f->name, v);
     add_label(s->out, "server", server->name);
     add_label(s->out, "endpoint", e->connect);
-    if (f->tls) {
-        add_label(s->out, "version", e->shown->version);
-        add_label(s->out, "cipher", e->shown->cipher);
-    }
+    if (f->labels)
+        f->labels(s->out, e);
     close_sample(s->out, value);
 }
 
@@ -366,6 +407,7 @@ void exposition_write(const struct manager *m, enum metrics_format format, struc
     write_gauges(&s);
     write_renew_at(&s);
     write_certificate_info(&s);
+    write_certificate_error(&s);
     write_deploy_success(&s);
     write_endpoints(&s);
     metrics_write(manager_services(m)->metrics, format, out);

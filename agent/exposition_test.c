@@ -203,6 +203,48 @@ static void a_deployment_succeeds_when_proven_or_loaded_without_endpoint(void **
     }
 }
 
+static void a_chain_that_is_not_trusted_is_an_error_with_a_code(void **state)
+{
+    (void)state;
+    struct manager m;
+
+    fake_manager_init(&m, 1);
+    struct server_row *s = add_server(&m.certificates[0]);
+    strcpy(add_endpoint(s, "a.example:443", true, true)->trust, "ok");
+    strcpy(add_endpoint(s, "a.example:443", true, false)->trust, "incomplete");
+    strcpy(add_endpoint(s, "b.example:443", true, true)->trust, "ok");
+    add_endpoint(s, "c.example:443", true, true); /* trust: off */
+    auto_free char *text = scrape(&m, METRICS_PROMETHEUS);
+
+#define CODE(endpoint, code)                                                                       \
+    "{certificate=\"c0\",server=\"nginx\",endpoint=\"" endpoint "\",code=\"" code "\"} "
+    expect_line(text, "everleaf_endpoint_verify_error" CODE("a.example:443", "incomplete") "1");
+    expect_line(text, "everleaf_endpoint_verify_error" CODE("b.example:443", "ok") "0");
+    assert_null(strstr(text, "everleaf_endpoint_verify_error" LABELS("c.example:443")));
+    fake_manager_done(&m);
+}
+
+static void the_last_failure_is_told_by_kind_and_step(void **state)
+{
+    (void)state;
+    struct manager m;
+
+    fake_manager_init(&m, 3);
+    err_set(&m.certificates[0].schedule.error, ERR_LIMITED, "secret \"text\" of a CA");
+    err_step(&m.certificates[0].schedule.error, "new-order");
+    err_set(&m.certificates[1].schedule.error, ERR_LIMITED, "of the CA");
+    err_set(&m.certificates[1].record.error, ERR_SYSTEM, "of the server");
+    auto_free char *text = scrape(&m, METRICS_PROMETHEUS);
+
+    expect_line(text, "everleaf_certificate_error{certificate=\"c0\",reason=\"limited\","
+                      "step=\"new-order\"} 1");
+    expect_line(text,
+                "everleaf_certificate_error{certificate=\"c1\",reason=\"system\",step=\"\"} 1");
+    assert_null(strstr(text, "everleaf_certificate_error{certificate=\"c2\""));
+    assert_null(strstr(text, "secret"));
+    fake_manager_done(&m);
+}
+
 static void tells_that_a_configuration_was_refused(void **state)
 {
     (void)state;
@@ -286,6 +328,8 @@ int main(void)
         cmocka_unit_test(foreign_names_are_escaped),
         cmocka_unit_test(addresses_of_one_endpoint_make_one_series),
         cmocka_unit_test(a_deployment_succeeds_when_proven_or_loaded_without_endpoint),
+        cmocka_unit_test(a_chain_that_is_not_trusted_is_an_error_with_a_code),
+        cmocka_unit_test(the_last_failure_is_told_by_kind_and_step),
         cmocka_unit_test(tells_that_a_configuration_was_refused),
         cmocka_unit_test(families_stand_together),
         cmocka_unit_test(ten_thousand_certificates_are_quick),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/metrics.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 struct issuer_wait {
@@ -35,6 +36,15 @@ static void on_exchange(const char *operation, int code, int64_t took_ms, void *
     metrics_observe(i->services->metrics, METRIC_ACME_DURATION, i->name, took_ms);
 }
 
+/* A Date of whole seconds that was under way for a while: a second of difference is none. */
+static void on_date(time_t date, void *userdata)
+{
+    struct issuer *i = userdata;
+    int64_t skew = (int64_t)clock_now() - (int64_t)date;
+
+    metrics_set(i->services->metrics, METRIC_CLOCK_SKEW, skew == 1 ? 0 : skew, i->name, NULL);
+}
+
 struct issuer *issuer_new(const struct services *services, const struct config_issuer *config,
                           int64_t timeout_s, struct err **err)
 {
@@ -57,6 +67,7 @@ struct issuer *issuer_new(const struct services *services, const struct config_i
         .ca_file = i->ca_file,
         .timeout_ms = timeout_s * 1000,
         .on_exchange = on_exchange,
+        .on_date = on_date,
         .userdata = i,
     });
     if (record.key) {

@@ -13,12 +13,13 @@
 #define BOUNDS_MAX  14
 #define LABEL_BYTES 4096 /* of one series' label text */
 
-struct counter_family {
+/* Of counters and gauges: what differs is how values change. */
+struct value_family {
     const char *name, *help;
     const char *labels[LABELS_MAX];
 };
 
-static const struct counter_family counters[] = {
+static const struct value_family counters[] = {
     [METRIC_RENEWALS] = {"everleaf_renewals_total", "Renewals by how they ended.", {"result"}},
     [METRIC_RENEWAL_FAILURES] = {"everleaf_renewal_failures_total",
                                  "Failed attempts to get a certificate by kind of error.",
@@ -30,6 +31,12 @@ static const struct counter_family counters[] = {
     [METRIC_ROLLBACKS] = {"everleaf_rollbacks_total",
                           "Deployments that were turned round to the old certificate.",
                           {"certificate"}},
+};
+
+static const struct value_family gauges[] = {
+    [METRIC_CLOCK_SKEW] = {"everleaf_clock_skew_seconds",
+                           "How far our clock is ahead of the CA's, by its last reply.",
+                           {"issuer"}},
 };
 
 /* Bounds in milliseconds, ascending, 0 ends. */
@@ -66,7 +73,8 @@ struct histogram {
 };
 
 struct metrics {
-    struct map *counts[ARRAY_LEN(counters)];    /* label text -> uint64_t */
+    struct map *counts[ARRAY_LEN(counters)];    /* label text -> int64_t */
+    struct map *values[ARRAY_LEN(gauges)];      /* the same */
     struct map *samples[ARRAY_LEN(histograms)]; /* label text -> struct histogram */
 };
 
@@ -148,29 +156,43 @@ static void add_label(struct buf *text, const char *label, const char *value)
     buf_add_str(text, "\"");
 }
 
-void metrics_count(struct metrics *m, enum metric_counter counter, uint64_t n, ...)
+/* Finds or makes the series with these label values. */
+static int64_t *find_value(struct map *series, const struct value_family *family, va_list values)
 {
-    const struct counter_family *family = &counters[counter];
     auto_buf struct buf text;
-    va_list values;
 
     buf_init(&text, LABEL_BYTES);
-    va_start(values, n);
     for (size_t i = 0; i < LABELS_MAX && family->labels[i]; i++) {
         const char *value = va_arg(values, const char *);
         add_label(&text, family->labels[i], value ? value : "");
         if (!value) /* the caller's list ended early */
             break;
     }
-    va_end(values);
     buf_add_str(&text, "}");
-
-    uint64_t *count = map_get(m->counts[counter], text.data);
-    if (!count) {
-        count = xcalloc(1, sizeof *count);
-        map_set(m->counts[counter], text.data, count);
+    int64_t *found = map_get(series, text.data);
+    if (!found) {
+        found = xcalloc(1, sizeof *found);
+        map_set(series, text.data, found);
     }
-    *count += n;
+    return found;
+}
+
+void metrics_count(struct metrics *m, enum metric_counter counter, uint64_t n, ...)
+{
+    va_list values;
+
+    va_start(values, n);
+    *find_value(m->counts[counter], &counters[counter], values) += (int64_t)n;
+    va_end(values);
+}
+
+void metrics_set(struct metrics *m, enum metric_gauge gauge, int64_t value, ...)
+{
+    va_list values;
+
+    va_start(values, value);
+    *find_value(m->values[gauge], &gauges[gauge], values) = value;
+    va_end(values);
 }
 
 static struct histogram *find_histogram(struct metrics *m, enum metric_histogram which,
@@ -245,6 +267,8 @@ struct metrics *metrics_new(void)
 
     for (size_t i = 0; i < ARRAY_LEN(counters); i++)
         m->counts[i] = map_new();
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+        m->values[i] = map_new();
     for (size_t i = 0; i < ARRAY_LEN(histograms); i++)
         m->samples[i] = map_new();
     for (size_t i = 0; i < ARRAY_LEN(renewals); i++)
@@ -264,6 +288,8 @@ void metrics_free(struct metrics *m)
         return;
     for (size_t i = 0; i < ARRAY_LEN(counters); i++)
         map_free(m->counts[i], free);
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+        map_free(m->values[i], free);
     for (size_t i = 0; i < ARRAY_LEN(histograms); i++)
         map_free(m->samples[i], free);
     free(m);
@@ -302,14 +328,21 @@ static void write_histogram(struct buf *out, const struct histogram_family *f, c
     buf_addf(out, "\n%s_count%s %" PRIu64 "\n", f->name, labels, h->count);
 }
 
+static void write_values(struct buf *out, enum metrics_format format, enum metric_type type,
+                         const struct value_family *f, const struct map *series)
+{
+    metrics_write_head(out, format, f->name, type, f->help);
+    for (const struct map_entry *e = map_first(series); e; e = map_next(e))
+        buf_addf(out, "%s%s %" PRId64 "\n", f->name, map_entry_key(e),
+                 *(const int64_t *)map_entry_value(e));
+}
+
 void metrics_write(const struct metrics *m, enum metrics_format format, struct buf *out)
 {
-    for (size_t i = 0; i < ARRAY_LEN(counters); i++) {
-        metrics_write_head(out, format, counters[i].name, METRIC_COUNTER, counters[i].help);
-        for (const struct map_entry *e = map_first(m->counts[i]); e; e = map_next(e))
-            buf_addf(out, "%s%s %" PRIu64 "\n", counters[i].name, map_entry_key(e),
-                     *(const uint64_t *)map_entry_value(e));
-    }
+    for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+        write_values(out, format, METRIC_COUNTER, &counters[i], m->counts[i]);
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+        write_values(out, format, METRIC_GAUGE, &gauges[i], m->values[i]);
     for (size_t i = 0; i < ARRAY_LEN(histograms); i++) {
         metrics_write_head(out, format, histograms[i].name, METRIC_HISTOGRAM, histograms[i].help);
         for (const struct map_entry *e = map_first(m->samples[i]); e; e = map_next(e))

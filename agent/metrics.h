@@ -1,5 +1,6 @@
 /* Counters and histograms of the running process, and how any metric is written as text. Gauges are
- * not kept here: they are read off the certificates when somebody scrapes (agent/exposition).
+ * kept here only when nothing else remembers their value; most are read off the certificates when
+ * somebody scrapes (agent/exposition).
  * Labels are few and closed; the label text is built by the caller's enum, never from foreign
  * strings. Names and label values are interfaces: only ever added. */
 #pragma once
@@ -17,6 +18,10 @@ enum metric_counter {
     METRIC_ROLLBACKS,        /* certificate */
 };
 
+enum metric_gauge {
+    METRIC_CLOCK_SKEW, /* issuer */
+};
+
 enum metric_histogram {
     METRIC_RENEWAL_DURATION,
     METRIC_ACME_DURATION,      /* issuer */
@@ -32,6 +37,9 @@ void metrics_free(struct metrics *m);
  * order of the comment above. A code that is no usual HTTP status becomes its class ("4xx") or
  * "other". */
 void metrics_count(struct metrics *m, enum metric_counter counter, uint64_t n, ...)
+    __attribute__((sentinel));
+/* The value of the series from now on; labels as above. */
+void metrics_set(struct metrics *m, enum metric_gauge gauge, int64_t value, ...)
     __attribute__((sentinel));
 /* One observation; label NULL for a histogram without one. */
 void metrics_observe(struct metrics *m, enum metric_histogram histogram, const char *label,

@@ -86,6 +86,20 @@ static void codes_of_a_ca_cannot_make_series_without_end(void **state)
     metrics_free(m);
 }
 
+static void a_gauge_is_what_it_was_set_to_last(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new();
+
+    metrics_set(m, METRIC_CLOCK_SKEW, 90, "ca", NULL);
+    metrics_set(m, METRIC_CLOCK_SKEW, -3, "ca", NULL);
+    auto_free char *text = text_of(m, METRICS_OPENMETRICS);
+
+    expect_line(text, "# TYPE everleaf_clock_skew_seconds gauge");
+    expect_line(text, "everleaf_clock_skew_seconds{issuer=\"ca\"} -3");
+    metrics_free(m);
+}
+
 static void label_values_are_escaped(void **state)
 {
     (void)state;
@@ -154,6 +168,7 @@ int main(void)
         cmocka_unit_test(counters_are_there_before_the_first_event),
         cmocka_unit_test(counts_each_series_by_itself),
         cmocka_unit_test(codes_of_a_ca_cannot_make_series_without_end),
+        cmocka_unit_test(a_gauge_is_what_it_was_set_to_last),
         cmocka_unit_test(label_values_are_escaped),
         cmocka_unit_test(seconds_have_a_fraction_and_no_zeros_behind_it),
         cmocka_unit_test(buckets_are_cumulative_and_end_with_all),

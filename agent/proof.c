@@ -1,5 +1,6 @@
 #include "agent/proof.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/metrics.h"
@@ -96,17 +97,20 @@ static void row_set_error(struct endpoint_row *row, const struct err *e)
 /* Does what was served satisfy `trust:`? Without trust equality of the leaf is all that counts. */
 static bool is_trusted(const struct target *t, const struct probe_result *result, struct err **err)
 {
+    struct endpoint_row *row = target_row(t);
+
     if (!t->endpoint->trust_system && !t->endpoint->trust_file)
         return true;
     auto_free char *text = NULL;
-    const char *sni = target_row(t)->sni;
+    const char *sni = row->sni;
     const char *trust = chain_trust(result->chain, t->endpoint->trust_file,
                                     sni && *sni ? sni : NULL, clock_now(), &text);
+    snprintf(row->trust, sizeof row->trust, "%s", trust);
     if (strcmp(trust, "ok") == 0)
         return true;
     return err_set(err, ERR_REFUSED,
-                   "%s serves the new certificate, but its chain is not trusted: %s",
-                   target_row(t)->address, text ? text : trust);
+                   "%s serves the new certificate, but its chain is not trusted: %s", row->address,
+                   text ? text : trust);
 }
 
 /* Notes what an endpoint showed. True when it is the expected leaf. */
@@ -126,6 +130,7 @@ static bool row_note(const struct target *t, const struct probe_result *result)
     memcpy(row->version, result->version, sizeof row->version);
     memcpy(row->cipher, result->cipher, sizeof row->cipher);
     set_string(&row->sha256, xstrdup(leaf->sha256_hex));
+    row->trust[0] = '\0';
     row->serves_live = wanted && strcmp(wanted, leaf->sha256_hex) == 0;
     if (row->serves_live)
         row->serves_live = is_trusted(t, result, &e);

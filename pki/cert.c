@@ -31,6 +31,7 @@ void cert_free(struct cert *c)
     strv_done(&c->ocsp_urls);
     strv_done(&c->crl_urls);
     free(c->ari_id);
+    X509_free(c->x509);
     free(c);
 }
 
@@ -288,6 +289,7 @@ struct cert *cert_from_der(const void *der, size_t len, struct err **err)
     bool ok = read_facts(c, x, err);
 
     ERR_clear_error(); /* absent or odd extensions are facts, not failures */
+    c->x509 = take(x);
     return ok ? take(c) : NULL;
 }
 

@@ -47,6 +47,7 @@ struct rollout {
     struct hook_job *job;
     enum rollout_kind kind; /* of the run under way */
     char *certificates;     /* of the run under way, comma-separated */
+    struct hook_certificate *batch;
     int64_t started_ms;
 };
 
@@ -101,6 +102,7 @@ void rollout_free(struct rollout *r)
         free(pass);
     }
     free(r->certificates);
+    free(r->batch);
     config_unref(r->next_config);
     config_unref(r->config);
     free(r);
@@ -245,10 +247,17 @@ static struct hook_event run_event(struct rollout *r)
 {
     struct hook_event event = {0};
     auto_strv struct strv all = {0};
+    size_t n = 0;
 
+    for (const struct rollout_call *c = r->calls; c; c = c->next)
+        n += c->running;
+    r->batch = xreallocarray(r->batch, n + 1, sizeof(*r->batch));
+    n = 0;
     for (const struct rollout_call *c = r->calls; c; c = c->next) {
         if (!c->running)
             continue;
+        r->batch[n++] = (struct hook_certificate){
+            .name = c->certificate, .dir = c->dir, .fullchain = c->fullchain, .key = c->key};
         if (!event.certificate)
             event = (struct hook_event){
                 .certificate = c->certificate,
@@ -265,6 +274,8 @@ static struct hook_event run_event(struct rollout *r)
     }
     set_string(&r->certificates, strv_join(&all, ","));
     event.certificates = r->certificates;
+    event.batch = r->batch;
+    event.n_batch = n;
     event.server = r->server->server.name;
     return event;
 }

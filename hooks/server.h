@@ -8,6 +8,13 @@
 #include "base/loop.h"
 #include "base/schema.h"
 
+/* One of the certificates that a reload is for: where its live files are. */
+struct hook_certificate {
+    const char *name;
+    const char *dir, *fullchain, *key;
+    const char *staple; /* DER, or NULL */
+};
+
 /* What a hook may know; becomes EVERLEAF_HOOK_* for exec. All strings borrowed; NULL is fine. For a
  * reload that covers several certificates the fields hold the first, `names` of all are in
  * `certificates`. */
@@ -20,6 +27,8 @@ struct hook_event {
     const char *dir, *fullchain, *key, *staple;
     const char *serial, *old_serial;
     const char *server;
+    const struct hook_certificate *batch; /* all of them */
+    size_t n_batch;
 };
 
 /* A configured server. Fields common to all types are here, read by the configuration. */

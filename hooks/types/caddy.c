@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/bus.h"
-#include "hooks/exchange.h"
+#include "hooks/dialogue.h"
 #include "hooks/job.h"
 #include "hooks/web.h"
 
@@ -44,7 +44,7 @@ static void parse_admin(const struct field_in *in)
     const char *text = schema_text(in, in->field->kind);
     auto_err struct err *e = NULL;
 
-    if (text && !exchange_check_address(text, &e))
+    if (text && !dialogue_check_address(text, &e))
         yaml_problem(in->problems, false, in->node, in->path, NULL, "%s", e->text);
     else
         *(char **)in->to = xstrdup(text);
@@ -144,7 +144,7 @@ static bool judge(struct task *t, const char *doing, const struct http_reply *re
         err_set(&told, ERR_REFUSED, "status %ld: %.*s", reply->status, quoted, reply->body);
         told->code = (int)reply->status;
     }
-    if (!exchange_is_absent(told)) {
+    if (!dialogue_is_absent(told)) {
         err_wrap(&told, "Caddy at %s, %s", t->admin, doing);
         hook_end(t->job, RELOAD_FAILED, told);
     } else if (t->is_auto && bus_is_likely()) {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "hooks/exchange.h"
+#include "hooks/dialogue.h"
 #include "hooks/job.h"
 #include "hooks/web.h"
 
@@ -194,7 +194,7 @@ static void on_reply(const struct http_reply *reply, const struct err *e, void *
     auto_err struct err *told = NULL;
 
     t->web = NULL;
-    if (exchange_is_absent(e)) {
+    if (dialogue_is_absent(e)) {
         hook_end(t->job, RELOAD_NOT_RUNNING, NULL);
         return;
     }

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "hooks/exchange.h"
+#include "hooks/dialogue.h"
 #include "hooks/job.h"
 
 #define REPLY_MAX 65536
@@ -15,7 +15,7 @@ struct unix_socket {
 
 struct task {
     struct hook_job *job;
-    struct exchange *exchange;
+    struct dialogue *exchange;
     char *expect;
 };
 
@@ -48,7 +48,7 @@ static void task_drop(void *userdata)
 {
     struct task *t = userdata;
 
-    exchange_free(t->exchange);
+    dialogue_free(t->exchange);
     free(t->expect);
     free(t);
 }
@@ -59,7 +59,7 @@ static void on_reply(const char *reply, size_t len, const struct err *e, void *u
 
     (void)reply, (void)len;
     t->exchange = NULL;
-    if (exchange_is_absent(e)) {
+    if (dialogue_is_absent(e)) {
         hook_end(t->job, RELOAD_NOT_RUNNING, NULL);
         return;
     }
@@ -79,7 +79,7 @@ static struct hook_job *unix_socket_reload(const struct server *s, struct loop *
 
     (void)event;
     t->expect = xstrdup(settings->expect);
-    struct exchange_spec spec = {
+    struct dialogue_spec spec = {
         .address = settings->path,
         .request = settings->send,
         .request_len = strlen(settings->send),
@@ -89,7 +89,7 @@ static struct hook_job *unix_socket_reload(const struct server *s, struct loop *
         .no_reply = !settings->expect,
     };
     t->job = hook_task(l, t, task_drop, fn, userdata);
-    t->exchange = exchange_start(l, &spec, on_reply, t);
+    t->exchange = dialogue_start(l, &spec, on_reply, t);
     return t->job;
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/loop.h"
 
-struct exchange_spec {
+struct dialogue_spec {
     const char *address; /* "/path", "unix:/path", or "ADDRESS:PORT" (numbers, or localhost) */
     const void *request; /* copied; wiped afterwards */
     size_t request_len;
@@ -20,15 +20,15 @@ struct exchange_spec {
 };
 
 /* What kind of address it is, for the configuration; false and err when none. */
-bool exchange_check_address(const char *address, struct err **err);
+bool dialogue_check_address(const char *address, struct err **err);
 /* Whether an error says that nobody listens there: the server does not run. */
-bool exchange_is_absent(const struct err *e);
+bool dialogue_is_absent(const struct err *e);
 
-struct exchange;
+struct dialogue;
 /* Exactly one of reply (NUL-terminated beyond len, borrowed) and e is not NULL. With is_whole, a
  * peer that closes early is an error that quotes what came. The handle is gone when it returns;
- * exchange_free in it is harmless. */
-typedef void exchange_fn(const char *reply, size_t len, const struct err *e, void *userdata);
-struct exchange *exchange_start(struct loop *l, const struct exchange_spec *spec, exchange_fn *fn,
+ * dialogue_free in it is harmless. */
+typedef void dialogue_fn(const char *reply, size_t len, const struct err *e, void *userdata);
+struct dialogue *dialogue_start(struct loop *l, const struct dialogue_spec *spec, dialogue_fn *fn,
                                 void *userdata);
-void exchange_free(struct exchange *x); /* NULL is fine */
+void dialogue_free(struct dialogue *x); /* NULL is fine */

@@ -1,4 +1,4 @@
-#include "hooks/exchange.h"
+#include "hooks/dialogue.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,7 +13,7 @@
 #define READ_MAX  16384
 #define QUOTE_MAX 200
 
-struct exchange {
+struct dialogue {
     struct loop *loop;
     char *address;
     int fd;
@@ -27,7 +27,7 @@ struct exchange {
     bool no_reply;
     struct err *err;
     bool called;
-    exchange_fn *fn;
+    dialogue_fn *fn;
     void *userdata;
 };
 
@@ -90,7 +90,7 @@ static bool parse(const char *text, union address *ret, socklen_t *ret_len, stru
     return parse_tcp(text, ret, ret_len, err);
 }
 
-bool exchange_check_address(const char *address, struct err **err)
+bool dialogue_check_address(const char *address, struct err **err)
 {
     union address a;
     socklen_t len;
@@ -98,14 +98,14 @@ bool exchange_check_address(const char *address, struct err **err)
     return parse(address, &a, &len, err);
 }
 
-bool exchange_is_absent(const struct err *e)
+bool dialogue_is_absent(const struct err *e)
 {
     return e && (e->code == ENOENT || e->code == ECONNREFUSED);
 }
 
 /* The end -------------------------------------------------------------------------------------- */
 
-void exchange_free(struct exchange *x)
+void dialogue_free(struct dialogue *x)
 {
     if (!x || x->called)
         return;
@@ -121,15 +121,15 @@ void exchange_free(struct exchange *x)
 
 static void on_turn(void *userdata)
 {
-    struct exchange *x = userdata;
+    struct dialogue *x = userdata;
 
     x->called = true;
     x->fn(x->err ? NULL : x->reply.data, x->err ? 0 : x->reply.len, x->err, x->userdata);
     x->called = false;
-    exchange_free(x);
+    dialogue_free(x);
 }
 
-static void tell(struct exchange *x)
+static void tell(struct dialogue *x)
 {
     io_free(x->io);
     x->io = NULL;
@@ -137,7 +137,7 @@ static void tell(struct exchange *x)
     x->timer = timer_after(x->loop, 0, on_turn, x);
 }
 
-static void fail(struct exchange *x, int errnum, const char *doing)
+static void fail(struct dialogue *x, int errnum, const char *doing)
 {
     err_set_errno(&x->err, errnum, "%s %s", doing, x->address);
     if (errnum == EACCES || errnum == EPERM)
@@ -147,7 +147,7 @@ static void fail(struct exchange *x, int errnum, const char *doing)
 
 static void on_timeout(void *userdata)
 {
-    struct exchange *x = userdata;
+    struct dialogue *x = userdata;
     int quoted = x->reply.len < QUOTE_MAX ? (int)x->reply.len : QUOTE_MAX;
 
     if (!x->connected || x->reply.len == 0)
@@ -158,7 +158,7 @@ static void on_timeout(void *userdata)
     tell(x);
 }
 
-static void on_closed(struct exchange *x)
+static void on_closed(struct dialogue *x)
 {
     int quoted = x->reply.len < QUOTE_MAX ? (int)x->reply.len : QUOTE_MAX;
 
@@ -170,7 +170,7 @@ static void on_closed(struct exchange *x)
 
 /* Bytes ---------------------------------------------------------------------------------------- */
 
-static void receive(struct exchange *x)
+static void receive(struct dialogue *x)
 {
     char data[READ_MAX];
 
@@ -190,7 +190,7 @@ static void receive(struct exchange *x)
 }
 
 /* A peer may answer and close before it has read everything; its answer says more than EPIPE. */
-static void send_more(struct exchange *x)
+static void send_more(struct dialogue *x)
 {
     ssize_t n = send(x->fd, x->request.data + x->sent, x->request.len - x->sent, MSG_NOSIGNAL);
 
@@ -209,7 +209,7 @@ static void send_more(struct exchange *x)
         io_set(x->io, EPOLLIN);
 }
 
-static bool is_connected(struct exchange *x)
+static bool is_connected(struct dialogue *x)
 {
     int errnum = 0;
     socklen_t len = sizeof(errnum);
@@ -223,7 +223,7 @@ static bool is_connected(struct exchange *x)
 
 static void on_io(struct io *io, uint32_t events, void *userdata)
 {
-    struct exchange *x = userdata;
+    struct dialogue *x = userdata;
 
     (void)io;
     if (!x->connected && !is_connected(x))
@@ -235,7 +235,7 @@ static void on_io(struct io *io, uint32_t events, void *userdata)
         receive(x);
 }
 
-static bool dial(struct exchange *x, struct err **err)
+static bool dial(struct dialogue *x, struct err **err)
 {
     union address a;
     socklen_t len;
@@ -256,12 +256,12 @@ static bool dial(struct exchange *x, struct err **err)
     return x->io;
 }
 
-struct exchange *exchange_start(struct loop *l, const struct exchange_spec *spec, exchange_fn *fn,
+struct dialogue *dialogue_start(struct loop *l, const struct dialogue_spec *spec, dialogue_fn *fn,
                                 void *userdata)
 {
-    struct exchange *x = xcalloc(1, sizeof(*x));
+    struct dialogue *x = xcalloc(1, sizeof(*x));
 
-    *x = (struct exchange){.loop = l,
+    *x = (struct dialogue){.loop = l,
                            .address = xstrdup(spec->address),
                            .fd = -1,
                            .is_whole = spec->is_whole,

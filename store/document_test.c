@@ -70,17 +70,11 @@ static void removing_an_absent_one_is_fine(void **state)
 static void a_damaged_one_is_set_aside(void **state)
 {
     struct test_store *t = *state;
-    static const char *const texts[] = {"",
-                                        "{",
-                                        "[1]",
-                                        "{\"version\": \"1\"}",
-                                        "{}",
-                                        "{\"version\": 0}",
-                                        "null",
-                                        "{\"version\": 1, \"version\": 1}",
-                                        "\x7f"
-                                        "ELF",
-                                        "{\"version\": 1} trailing"};
+    static const char *const texts[] = {"",        "{",
+                                        "[1]",     "{\"version\": \"1\"}",
+                                        "{}",      "{\"version\": 0}",
+                                        "null",    "{\"version\": 1, \"version\": 1}",
+                                        "\177ELF", "{\"version\": 1} trailing"};
 
     test_open(t);
     close(state_certificate_dir(t->state, "www", true, NULL));

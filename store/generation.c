@@ -110,17 +110,14 @@ static void share_files(const struct state *s, int fd)
     }
 }
 
-static int open_one(struct state *s, const char *certificate, int64_t number, struct err **err)
+static int open_one(struct state *s, int all, int64_t number, struct err **err)
 {
     auto_free char *name = generation_folder_name(number);
-    auto_close int all = generation_open_all(s, certificate, false, err);
-    auto_close int fd = all < 0 ? -1 : state_folder(s, all, name, STATE_SHARED, false, err);
+    int fd = all < 0 ? -1 : state_folder(s, all, name, STATE_SHARED, false, err);
 
     if (fd >= 0 && s->access == STATE_OWN && s->shared)
         share_files(s, fd);
-    int opened = fd;
-    fd = -1;
-    return opened;
+    return fd;
 }
 
 static bool read_parts(const struct state *s, int fd, struct bundle *b, struct err **err)
@@ -219,12 +216,12 @@ static bool read_facts(const json_t *info, struct generation_facts *f, struct er
     return f->not_after > f->not_before || err_set(err, ERR_SYSTEM, "no validity");
 }
 
-bool generation_facts(struct state *s, const char *certificate, int64_t number,
-                      struct generation_facts *ret, struct bundle *ret_bundle, struct err **err)
+static bool facts_in(struct state *s, const char *certificate, int all, int64_t number,
+                     struct generation_facts *ret, struct bundle *ret_bundle, struct err **err)
 {
     struct generation_facts f = {.number = number};
     auto_bundle struct bundle b;
-    auto_close int fd = open_one(s, certificate, number, err);
+    auto_close int fd = open_one(s, all, number, err);
     auto_json json_t *info = fd < 0 ? NULL : read_info(s, fd, number, err);
 
     bundle_init(&b);
@@ -237,10 +234,23 @@ bool generation_facts(struct state *s, const char *certificate, int64_t number,
     }
     *ret = f;
     if (ret_bundle) {
+        bundle_done(ret_bundle);
         *ret_bundle = b;
-        bundle_init(&b);
+        b = (struct bundle){0};
     }
     return true;
+}
+
+bool generation_facts(struct state *s, const char *certificate, int64_t number,
+                      struct generation_facts *ret, struct bundle *ret_bundle, struct err **err)
+{
+    auto_close int all = generation_open_all(s, certificate, false, err);
+
+    if (ret_bundle)
+        bundle_init(ret_bundle);
+    if (all < 0)
+        return damaged(number, certificate, err);
+    return facts_in(s, certificate, all, number, ret, ret_bundle, err);
 }
 
 void generation_facts_done(struct generation_facts *f)
@@ -256,37 +266,28 @@ void generation_facts_done(struct generation_facts *f)
     *f = (struct generation_facts){0};
 }
 
-/* Public -------------------------------------------------------------------------------------- */
+/* Lists --------------------------------------------------------------------------------------- */
 
-bool generation_list(struct state *s, const char *certificate, struct generation_list *ret,
-                     struct err **err)
+struct found {
+    struct generation_list *list;
+    bool hidden; /* something is there that has no name yet, or none any more */
+};
+
+static bool add_number(const char *name, void *userdata)
 {
-    auto_err struct err *e = NULL;
-    auto_strv struct strv names = {0};
-    auto_close int dirfd = state_certificate_dir(s, certificate, false, &e);
-    auto_close int all =
-        dirfd < 0 ? -1 : state_folder(s, dirfd, "generations", STATE_SHARED, false, &e);
+    struct found *f = userdata;
+    struct generation_list *l = f->list;
+    int64_t number = generation_number_of(name);
+    size_t at = l->n;
 
-    *ret = (struct generation_list){0};
-    if (all < 0)
-        return err_is_absent(e) || err_move(err, &e);
-    if (!file_list(all, &names, err))
-        return false;
-
-    int64_t live = generation_live_number(dirfd);
-    ret->numbers = xcalloc(names.n, sizeof *ret->numbers);
-    for (size_t i = 0; i < names.n; i++) {
-        int64_t number = generation_number_of(names.items[i]);
-        size_t at = ret->n;
-        if (number == 0)
-            continue;
-        for (; at > 0 && ret->numbers[at - 1] > number; at--) /* "1000000" sorts before "999999" */
-            ret->numbers[at] = ret->numbers[at - 1];
-        ret->numbers[at] = number;
-        ret->n++;
-        if (number == live)
-            ret->live = live;
-    }
+    f->hidden = f->hidden || name[0] == '.';
+    if (number == 0)
+        return true;
+    l->numbers = xreallocarray(l->numbers, l->n + 1, sizeof *l->numbers);
+    for (; at > 0 && l->numbers[at - 1] > number; at--)
+        l->numbers[at] = l->numbers[at - 1];
+    l->numbers[at] = number;
+    l->n++;
     return true;
 }
 
@@ -296,11 +297,110 @@ void generation_list_done(struct generation_list *l)
     *l = (struct generation_list){0};
 }
 
+/* The open folders of a certificate, -1 where there is none. */
+struct visit {
+    int dirfd, all;
+    bool hidden; /* in the folder of all */
+};
+
+static void visit_done(struct visit *v)
+{
+    close_p(&v->dirfd);
+    close_p(&v->all);
+}
+
+static bool visit_open(struct state *s, const char *certificate, struct visit *ret,
+                       struct err **err)
+{
+    auto_err struct err *e = NULL;
+
+    *ret = (struct visit){.all = -1};
+    ret->dirfd = state_certificate_dir(s, certificate, false, &e);
+    if (ret->dirfd >= 0)
+        ret->all = state_folder(s, ret->dirfd, "generations", STATE_SHARED, false, &e);
+    return ret->all >= 0 || err_is_absent(e) || err_move(err, &e);
+}
+
+static bool visit_list(struct visit *v, struct generation_list *ret, struct err **err)
+{
+    struct found found = {.list = ret};
+    int64_t live = v->dirfd < 0 ? 0 : generation_live_number(v->dirfd);
+
+    *ret = (struct generation_list){0};
+    if (v->all >= 0 && !state_each_name(v->all, add_number, &found, err)) {
+        generation_list_done(ret);
+        return false;
+    }
+    v->hidden = found.hidden;
+    for (size_t i = 0; i < ret->n; i++) {
+        if (ret->numbers[i] == live)
+            ret->live = live;
+    }
+    return true;
+}
+
+/* Where nothing is under way for a certificate, whatever is hidden was left by a killed process. */
+static void visit_sweep(struct state *s, const char *certificate, const struct visit *v)
+{
+    auto_free char *lanes = xasprintf("certificates/%s/", certificate);
+
+    if (s->access != STATE_OWN || save_any(s, lanes))
+        return;
+    if (v->dirfd >= 0)
+        state_sweep(v->dirfd);
+    if (v->hidden)
+        state_sweep(v->all);
+}
+
+bool generation_numbers(struct state *s, const char *certificate, struct generation_list *ret,
+                        struct err **err)
+{
+    struct visit v;
+    bool good = visit_open(s, certificate, &v, err) && visit_list(&v, ret, err);
+
+    visit_done(&v);
+    return good;
+}
+
+bool generation_list(struct state *s, const char *certificate, struct generation_list *ret,
+                     struct err **err)
+{
+    struct visit v;
+    bool good = visit_open(s, certificate, &v, err) && visit_list(&v, ret, err);
+
+    if (good)
+        visit_sweep(s, certificate, &v);
+    visit_done(&v);
+    return good;
+}
+
+bool generation_survey(struct state *s, const char *certificate, struct generation_list *ret,
+                       struct generation_facts *ret_live, struct bundle *ret_bundle,
+                       struct err **ret_damage, struct err **err)
+{
+    struct visit v;
+    bool good = visit_open(s, certificate, &v, err) && visit_list(&v, ret, err);
+
+    *ret_live = (struct generation_facts){0};
+    if (ret_bundle)
+        bundle_init(ret_bundle);
+    if (good) {
+        visit_sweep(s, certificate, &v);
+        if (ret->live > 0)
+            (void)!facts_in(s, certificate, v.all, ret->live, ret_live, ret_bundle, ret_damage);
+    }
+    visit_done(&v);
+    return good;
+}
+
+/* Loading ------------------------------------------------------------------------------------- */
+
 struct generation *generation_load(struct state *s, const char *certificate, int64_t number,
                                    struct err **err)
 {
     auto_bundle struct bundle b;
-    auto_close int fd = open_one(s, certificate, number, err);
+    auto_close int all = generation_open_all(s, certificate, false, err);
+    auto_close int fd = open_one(s, all, number, err);
     auto_generation struct generation *g = xcalloc(1, sizeof *g);
 
     bundle_init(&b);

@@ -28,7 +28,8 @@ void generation_unref(struct generation *g);               /* NULL is fine */
 const char *generation_sha256(const struct generation *g); /* of the leaf, hex */
 
 /* Numbers present, ascending, by the names of the folders only: whether one is whole is found when
- * it is loaded. `live` 0 when there is no live link to one of them. */
+ * it is loaded. `live` 0 when there is no live link to one of them. Also removes what a killed
+ * process left in the certificate's folders: call it once at the start. */
 struct generation_list {
     int64_t *numbers;
     size_t n;
@@ -52,11 +53,19 @@ struct generation_facts {
     char *issuer, *directory; /* where it came from */
     char *ari_id;             /* or NULL */
 };
-/* ret_bundle (may be NULL): the files, for output_holds. On failure nothing is set. */
+/* ret_bundle (may be NULL): the files, for output_type.holds; initialised here, empty on failure.
+ */
 NODISCARD bool generation_facts(struct state *s, const char *certificate, int64_t number,
                                 struct generation_facts *ret, struct bundle *ret_bundle,
                                 struct err **err);
 void generation_facts_done(struct generation_facts *f);
+/* Both of the above in one visit, for a start with thousands of certificates: the list, and the
+ * facts of the live one (number 0 when there is none, or, with a text in ret_damage, no good one).
+ */
+NODISCARD bool generation_survey(struct state *s, const char *certificate,
+                                 struct generation_list *ret, struct generation_facts *ret_live,
+                                 struct bundle *ret_bundle, struct err **ret_damage,
+                                 struct err **err);
 
 /* Writes a new generation with the next number (never reusing one: the newest is never pruned). fn
  * gets the generation (a reference of its own) or e. Freeing the handle only forgets the callback.

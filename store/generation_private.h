@@ -15,6 +15,9 @@ int64_t generation_number_of(const char *name);
 /* The folder certificates/NAME/generations; -1 when absent (ENOENT) or on error. */
 NODISCARD int generation_open_all(struct state *s, const char *certificate, bool create,
                                   struct err **err);
+/* As generation_list, on any thread. */
+NODISCARD bool generation_numbers(struct state *s, const char *certificate,
+                                  struct generation_list *ret, struct err **err);
 /* What the live link of the certificate's folder points to; 0: nothing of ours. */
 int64_t generation_live_number(int dirfd);
 /* Completes what the caller of generation_write knows by what is in the certificate. */

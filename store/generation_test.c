@@ -107,6 +107,32 @@ static void facts_need_no_parsing(void **state)
     assert_string_equal(b.parts[BUNDLE_KEY].data, key);
 }
 
+static void one_visit_tells_what_is_there_and_what_is_live(void **state)
+{
+    struct test_store *t = *state;
+    struct generation_list list;
+    struct generation_facts live;
+    auto_bundle struct bundle none = {0}, b = {0};
+    auto_err struct err *damage = NULL;
+
+    test_open(t);
+    assert_true(generation_survey(t->state, "www", &list, &live, &none, &damage, NULL));
+    assert_true(list.n == 0 && list.live == 0 && live.number == 0 && !damage);
+    test_generation(t, "www");
+    test_generation(t, "www");
+    switch_to(t, 1);
+    assert_true(generation_survey(t->state, "www", &list, &live, &b, &damage, NULL));
+    assert_true(list.n == 2 && list.live == 1 && live.number == 1 && !damage);
+    assert_true(b.parts[BUNDLE_KEY].len > 100);
+    generation_list_done(&list);
+    generation_facts_done(&live);
+    test_put(test_path(t, FIRST "privkey.pem"), "", 0600);
+    assert_true(generation_survey(t->state, "www", &list, &live, NULL, &damage, NULL));
+    assert_true(list.n == 2 && list.live == 1 && live.number == 0);
+    test_says(damage, "not those that were written");
+    generation_list_done(&list);
+}
+
 static void numbers_go_up_and_are_never_used_again(void **state)
 {
     struct test_store *t = *state;
@@ -328,6 +354,7 @@ int main(void)
         STORE_TEST(a_written_one_is_complete),
         STORE_TEST(comes_back_as_it_was),
         STORE_TEST(facts_need_no_parsing),
+        STORE_TEST(one_visit_tells_what_is_there_and_what_is_live),
         STORE_TEST(numbers_go_up_and_are_never_used_again),
         STORE_TEST(writes_under_way_get_their_own_numbers),
         STORE_TEST(a_write_is_carried_out_when_nobody_waits_any_more),

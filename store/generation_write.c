@@ -54,7 +54,7 @@ static bool last_number(struct state *s, const char *certificate, int64_t *ret, 
     struct generation_list list;
     auto_close int dirfd = state_certificate_dir(s, certificate, false, err);
 
-    if (dirfd < 0 || !generation_list(s, certificate, &list, err))
+    if (dirfd < 0 || !generation_numbers(s, certificate, &list, err))
         return false;
     int64_t live = generation_live_number(dirfd);
     int64_t newest = list.n > 0 ? list.numbers[list.n - 1] : 0;
@@ -237,7 +237,7 @@ static bool prune_run(struct state *s, void *data, struct err **err)
     size_t hidden = 0;
     auto_close int all = generation_open_all(s, t->certificate, false, err);
 
-    if (all < 0 || !generation_list(s, t->certificate, &list, err))
+    if (all < 0 || !generation_numbers(s, t->certificate, &list, err))
         return false;
     for (size_t i = 0; good && i + t->keep < list.n; i++) {
         if (list.numbers[i] == list.live || is_in_use(t, list.numbers[i]))

@@ -3,6 +3,7 @@
 #include "store/save.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "store/state_private.h"
@@ -166,6 +167,17 @@ const void *save_latest(const struct state *s, const char *lane)
     const struct lane *l = map_get(s->lanes, lane);
 
     return l ? l->tail->task.data : NULL;
+}
+
+bool save_any(const struct state *s, const char *lane_prefix)
+{
+    size_t len = strlen(lane_prefix);
+
+    for (const struct map_entry *e = map_first(s->lanes); e; e = map_next(e)) {
+        if (strncmp(map_entry_key(e), lane_prefix, len) == 0)
+            return true;
+    }
+    return false;
 }
 
 void save_free(struct save *s)

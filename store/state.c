@@ -47,6 +47,7 @@ static bool read_facts(struct state *s, struct err **err)
     s->device = st.st_dev;
     s->inode = st.st_ino;
     s->shared = (st.st_mode & 0077) == 0050;
+    s->for_other = s->owner != geteuid();
     if (st.st_mode & 0022) {
         err_set(err, ERR_SYSTEM, "the state directory %s may be written by others (mode %04o)",
                 s->path, (unsigned)(st.st_mode & 07777));
@@ -195,7 +196,9 @@ static bool make_folders(const struct state *s, struct err **err)
     return true;
 }
 
-static void sweep_below(const struct state *s, const char *name)
+/* What is below certificates/NAME is swept when it is visited first (generation_list): ten thousand
+ * of them would be a tenth of a second here. */
+static void sweep_below(const struct state *s, const char *name, bool below_too)
 {
     auto_close int fd = folder_open(s->dirfd, name, NULL);
     auto_strv struct strv names = {0};
@@ -203,16 +206,12 @@ static void sweep_below(const struct state *s, const char *name)
     if (fd < 0)
         return;
     state_sweep(fd);
-    if (!file_list(fd, &names, NULL))
+    if (!below_too || !file_list(fd, &names, NULL))
         return;
     for (size_t i = 0; i < names.n; i++) {
         auto_close int below = folder_open(fd, names.items[i], NULL);
-        if (below < 0)
-            continue;
-        state_sweep(below);
-        auto_close int generations = folder_open(below, "generations", NULL);
-        if (generations >= 0)
-            state_sweep(generations);
+        if (below >= 0)
+            state_sweep(below);
     }
 }
 
@@ -221,9 +220,9 @@ static bool take_possession(struct state *s, struct err **err)
     if (!take_lock(s, err) || !make_folders(s, err))
         return false;
     file_remove_temps(s->dirfd); /* not everything hidden: it may be the root of a file system */
-    sweep_below(s, "live");
-    sweep_below(s, "accounts");
-    sweep_below(s, "certificates");
+    sweep_below(s, "live", false);
+    sweep_below(s, "accounts", true);
+    sweep_below(s, "certificates", false);
     return true;
 }
 

@@ -24,6 +24,7 @@ struct state {
     dev_t device; /* with inode: is `path` still the directory we opened? */
     ino_t inode;
     bool shared;       /* 0750: its group may read certificates and keys */
+    bool for_other;    /* root working on somebody's directory */
     struct map *lanes; /* of saves under way, store/save.c */
 };
 
@@ -43,7 +44,7 @@ struct file_mode state_folder_mode(const struct state *s, enum state_reader read
  * -1 on error; ENOENT when it is absent. */
 NODISCARD int state_folder(const struct state *s, int dirfd, const char *name,
                            enum state_reader reader, bool create, struct err **err);
-/* Reads a file of ours. `ret` as for file_read. */
+/* Reads a file of ours, at most max octets; replaces what is in `ret`. */
 NODISCARD bool state_read(const struct state *s, int dirfd, const char *name, size_t max,
                           struct buf *ret, struct err **err);
 /* Renames NAME to NAME.damaged-TIME (nothing but the message in STATE_READ) and logs why. */
@@ -51,6 +52,10 @@ void state_set_aside(const struct state *s, int dirfd, const char *name, const s
 /* Removes what a killed process left unfinished in a folder: every hidden entry. For folders in
  * which only we write. */
 void state_sweep(int dirfd);
+/* Calls fn with every name but "." and ".." until it returns false. For the many small folders of a
+ * start: nothing is sorted, nothing allocated. False when the folder cannot be read. */
+NODISCARD bool state_each_name(int dirfd, bool (*fn)(const char *name, void *userdata),
+                               void *userdata, struct err **err);
 
 /* Saves ------------------------------------------------------------------------------------- */
 
@@ -67,5 +72,7 @@ struct save_task {
 /* Without fn there is no handle (NULL) and a failure goes to the log. */
 struct save *save_start(struct state *s, const char *lane, struct save_task task, save_fn *fn,
                         void *userdata);
+/* Whether a task is under way on a lane whose name begins so. */
+bool save_any(const struct state *s, const char *lane_prefix);
 /* The data of the newest task of a lane that is not over yet, or NULL. */
 const void *save_latest(const struct state *s, const char *lane);

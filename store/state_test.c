@@ -215,10 +215,32 @@ static void removes_what_a_killed_process_left(void **state)
     test_put(test_path(t, "state/certificates/www/generations/.new-0011/privkey.pem"), "x", 0600);
     test_open(t);
     assert_int_equal(test_count(test_path(t, "state/certificates"), "."), 0);
+    struct generation_list list; /* visits the certificate */
+    assert_true(generation_list(t->state, "www", &list, NULL));
+    assert_int_equal(list.n, 1);
+    generation_list_done(&list);
     assert_int_equal(test_count(test_path(t, "state/certificates/www"), "."), 0);
     assert_int_equal(test_count(test_path(t, "state/certificates/www/generations"), "."), 0);
     assert_false(test_exists(test_path(t, "state/.lock.1A2B3C")));
     assert_true(test_exists(test_path(t, "state/.keep"))); /* maybe the root of a file system */
+}
+
+static void sweeps_nothing_that_is_being_written(void **state)
+{
+    struct test_store *t = *state;
+    struct generation_list list;
+
+    test_open(t);
+    close(state_certificate_dir(t->state, "www", true, NULL));
+    test_put(test_path(t, "state/certificates/www/.temp"), "", 0600);
+    test_start_generation(t, "www", 0);
+    assert_true(generation_list(t->state, "www", &list, NULL));
+    generation_list_done(&list);
+    assert_true(test_exists(test_path(t, "state/certificates/www/.temp")));
+    test_wait_good(t);
+    assert_true(generation_list(t->state, "www", &list, NULL));
+    generation_list_done(&list);
+    assert_false(test_exists(test_path(t, "state/certificates/www/.temp")));
 }
 
 static void says_that_the_directory_was_replaced(void **state)
@@ -329,6 +351,7 @@ int main(void)
         STORE_TEST(refuses_names_that_are_paths),
         STORE_TEST(reading_creates_nothing),
         STORE_TEST(removes_what_a_killed_process_left),
+        STORE_TEST(sweeps_nothing_that_is_being_written),
         STORE_TEST(says_that_the_directory_was_replaced),
         STORE_TEST(only_the_owner_and_root_may_own_it),
         STORE_TEST(root_works_for_the_owner),

@@ -2,6 +2,7 @@
  * trusted. */
 #include "store/state_private.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,11 +18,9 @@
 
 static struct file_mode mode_for(const struct state *s, bool shared, mode_t mode)
 {
-    bool for_other = s->owner != geteuid(); /* root working on somebody's directory */
-
     return (struct file_mode){.mode = mode,
-                              .uid = for_other ? s->owner : FILE_KEEP_OWNER,
-                              .gid = for_other || shared ? s->group : (gid_t)-1};
+                              .uid = s->for_other ? s->owner : FILE_KEEP_OWNER,
+                              .gid = s->for_other || shared ? s->group : (gid_t)-1};
 }
 
 struct file_mode state_file_mode(const struct state *s, enum state_reader reader)
@@ -122,11 +121,39 @@ int state_folder(const struct state *s, int dirfd, const char *name, enum state_
     return opened;
 }
 
+bool state_each_name(int dirfd, bool (*fn)(const char *name, void *userdata), void *userdata,
+                     struct err **err)
+{
+    _Alignas(struct dirent64) char entries[4096];
+    ssize_t n = lseek(dirfd, 0, SEEK_SET);
+
+    while (n >= 0 && (n = getdents64(dirfd, entries, sizeof entries)) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            const struct dirent64 *entry = (const void *)(entries + at);
+            const char *name = entry->d_name;
+            at += entry->d_reclen;
+            if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !fn(name, userdata))
+                return true;
+        }
+    }
+    return n == 0 || err_set_errno(err, errno, "reading a folder");
+}
+
+static bool is_visible(const char *name, void *userdata)
+{
+    bool *hidden = userdata;
+
+    *hidden = name[0] == '.';
+    return !*hidden;
+}
+
 void state_sweep(int dirfd)
 {
     auto_strv struct strv names = {0};
+    bool hidden = false;
 
-    if (!file_list(dirfd, &names, NULL))
+    if (!state_each_name(dirfd, is_visible, &hidden, NULL) || !hidden ||
+        !file_list(dirfd, &names, NULL))
         return;
     for (size_t i = 0; i < names.n; i++) {
         if (names.items[i][0] == '.')
@@ -136,15 +163,43 @@ void state_sweep(int dirfd)
 
 /* Files ------------------------------------------------------------------------------------- */
 
+/* As many octets as were there when it was looked at. A file that grows (the history) gives its
+ * beginning; others are replaced, never changed. */
+static bool read_whole(int fd, const char *name, size_t size, struct buf *ret, struct err **err)
+{
+    bool wipe = ret->wipe;
+
+    buf_done(ret);
+    *ret = (struct buf){.data = xcalloc(1, size + 1), .cap = size + 1, .max = size, .wipe = wipe};
+    while (ret->len < size) {
+        ssize_t n = read(fd, ret->data + ret->len, size - ret->len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set_errno(err, n < 0 ? errno : EIO, "reading %s", name);
+        ret->len += (size_t)n;
+    }
+    return true;
+}
+
 bool state_read(const struct state *s, int dirfd, const char *name, size_t max, struct buf *ret,
                 struct err **err)
 {
+    auto_close int fd =
+        openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     struct stat st;
 
-    /* Nobody else may write in the folder, so that what is looked at here is what is read below. */
-    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return err_set_errno(err, errno, "reading %s", name);
-    return trusted(s, name, &st, err) && file_read(dirfd, name, max, false, ret, err);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        bool link = fd < 0 && errno == ELOOP;
+        return err_set_errno(err, errno, "reading %s%s", name, link ? ": is it a symlink?" : "");
+    }
+    if (!S_ISREG(st.st_mode))
+        return err_set(err, ERR_SYSTEM, "%s is not a regular file", name);
+    if (!trusted(s, name, &st, err))
+        return false;
+    if (st.st_size > (off_t)max)
+        return err_set(err, ERR_SYSTEM, "%s is larger than %zu bytes", name, max);
+    return read_whole(fd, name, (size_t)st.st_size, ret, err);
 }
 
 /* "20261124T100000Z" */

@@ -188,11 +188,11 @@ void gate_wait_free(struct gate_wait *w)
         free(w);
         return;
     }
-    struct gate *g = w->lane->gate;
-    bool was_first = w == w->lane->first;
+    struct lane *lane = w->lane;
+    bool was_first = w == lane->first;
 
     unlink_wait(w);
-    free(w);
     if (was_first)
-        arm(g);
+        arm(lane->gate);
+    free(w);
 }

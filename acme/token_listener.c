@@ -126,6 +126,17 @@ bool token_listener_is_open(const struct token_listener *l)
     return l->httpd != NULL;
 }
 
+/* A socket that systemd holds where we should listen is ours under any name (without
+ * FileDescriptorName= it is the unit's); else those named for us are. */
+static void take_activated(struct token_listener *l, const char *solver_name)
+{
+    l->n_sockets = httpd_activated_at(&l->listen, l->sockets, SOCKETS_MAX);
+    if (l->n_sockets == 0)
+        l->n_sockets = httpd_activated("http", l->sockets, SOCKETS_MAX);
+    if (l->n_sockets == 0)
+        l->n_sockets = httpd_activated(solver_name, l->sockets, SOCKETS_MAX);
+}
+
 struct token_listener *token_listener_new(struct loop *loop, const char *solver_name,
                                           const struct strv *listen, struct err **err)
 {
@@ -136,10 +147,7 @@ struct token_listener *token_listener_new(struct loop *loop, const char *solver_
     strv_copy(&l->listen, listen);
     if (l->listen.n == 0)
         strv_add(&l->listen, ":80");
-    l->n_sockets = httpd_activated("http", l->sockets, SOCKETS_MAX);
-    if (l->n_sockets < SOCKETS_MAX && strcmp(solver_name, "http") != 0)
-        l->n_sockets +=
-            httpd_activated(solver_name, l->sockets + l->n_sockets, SOCKETS_MAX - l->n_sockets);
+    take_activated(l, solver_name);
     if (l->n_sockets > 0 && !open_listener(l, err)) {
         token_listener_free(l);
         return NULL;

@@ -381,3 +381,19 @@ size_t httpd_activated(const char *name, int *ret_sockets, size_t max)
     free(names);
     return n;
 }
+
+size_t httpd_activated_at(const struct strv *listen, int *ret_sockets, size_t max)
+{
+    int passed = sd_listen_fds(0);
+    size_t n = 0;
+
+    for (int i = 0; i < passed; i++) {
+        bool wanted = false;
+
+        for (size_t at = 0; at < listen->n && !wanted; at++)
+            wanted = listen_is_at(listen->items[at], SD_LISTEN_FDS_START + i);
+        if (wanted && n < max)
+            ret_sockets[n++] = SD_LISTEN_FDS_START + i;
+    }
+    return n;
+}

@@ -40,3 +40,5 @@ void httpd_free(struct httpd *h); /* NULL is fine */
 NODISCARD bool httpd_listen_check(const char *listen, struct err **err);
 /* Sockets passed by systemd under FileDescriptorName= name; returns how many were stored. */
 size_t httpd_activated(const char *name, int *ret_sockets, size_t max);
+/* The same for those that are bound where one of `listen` is, whatever their name. */
+size_t httpd_activated_at(const struct strv *listen, int *ret_sockets, size_t max);

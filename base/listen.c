@@ -119,6 +119,53 @@ bool listen_check(const char *text, struct err **err)
     return parse(text, &places, err);
 }
 
+/* Port and, unless it is the wildcard, address in network order; false for other families. */
+static bool inet_place(const struct sockaddr_storage *addr, in_port_t *ret_port, bool *ret_any)
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+
+    if (addr->ss_family == AF_INET) {
+        memcpy(&v4, addr, sizeof(v4));
+        *ret_port = v4.sin_port;
+        *ret_any = v4.sin_addr.s_addr == htonl(INADDR_ANY);
+        return true;
+    }
+    if (addr->ss_family != AF_INET6)
+        return false;
+    memcpy(&v6, addr, sizeof(v6));
+    *ret_port = v6.sin6_port;
+    *ret_any = IN6_IS_ADDR_UNSPECIFIED(&v6.sin6_addr);
+    return true;
+}
+
+static bool is_same_place(const struct place *wanted, const struct sockaddr_storage *have)
+{
+    in_port_t wanted_port, have_port;
+    bool wanted_any, have_any;
+
+    if (wanted->addr.ss_family == AF_UNIX)
+        return have->ss_family == AF_UNIX && memcmp(&wanted->addr, have, wanted->len) == 0;
+    return inet_place(&wanted->addr, &wanted_port, &wanted_any) &&
+           inet_place(have, &have_port, &have_any) && wanted_port == have_port &&
+           (wanted_any || have_any || memcmp(&wanted->addr, have, wanted->len) == 0);
+}
+
+bool listen_is_at(const char *text, int fd)
+{
+    struct sockaddr_storage have = {0};
+    socklen_t len = sizeof(have);
+    struct places places;
+
+    if (!parse(text, &places, NULL) || getsockname(fd, (struct sockaddr *)&have, &len) < 0)
+        return false;
+    for (size_t i = 0; i < places.n; i++) {
+        if (is_same_place(&places.items[i], &have))
+            return true;
+    }
+    return false;
+}
+
 /* Whether somebody answers at the path of a socket. */
 static bool is_alive(const struct place *p)
 {

@@ -22,6 +22,10 @@ NODISCARD size_t listen_open(const char *text, int ret_fds[LISTEN_SOCKETS_MAX], 
 /* Removes the file of "unix:/path"; to be called while it is still open. */
 void listen_remove_file(const char *text);
 
+/* Whether a listening socket that somebody else opened is what `text` asks for: the same port, and
+ * the same address or all addresses; or the same path. */
+bool listen_is_at(const char *text, int fd);
+
 /* The program that listens on a TCP port: "nginx (pid 123)" or "a program of user id 0", new
  * string; NULL when nobody is found. */
 char *listen_holder(unsigned port);

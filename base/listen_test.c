@@ -120,6 +120,27 @@ static void a_port_alone_means_both_families(void **state)
     }
 }
 
+static void knows_a_socket_that_somebody_else_opened(void **state)
+{
+    (void)state;
+    unsigned port = free_port();
+    auto_free char *v4 = xasprintf("127.0.0.1:%u", port), *any = xasprintf(":%u", port);
+    auto_free char *v6 = xasprintf("[::1]:%u", port), *next = xasprintf("127.0.0.1:%u", port + 1);
+    auto_free char *other = xasprintf("127.0.0.2:%u", port);
+    int fds[LISTEN_SOCKETS_MAX];
+
+    assert_int_equal(listen_open(v4, fds, NULL), 1);
+    assert_true(listen_is_at(v4, fds[0]));
+    assert_true(listen_is_at(any, fds[0]));
+    assert_false(listen_is_at(v6, fds[0]));
+    assert_false(listen_is_at(other, fds[0]));
+    assert_false(listen_is_at(next, fds[0]));
+    assert_false(listen_is_at("unix:/run/x", fds[0]));
+    assert_false(listen_is_at("nonsense", fds[0]));
+    close(fds[0]);
+    assert_false(listen_is_at(v4, fds[0]));
+}
+
 static void names_the_program_that_has_the_port(void **state)
 {
     (void)state;
@@ -220,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(understands_what_the_manual_promises),
         cmocka_unit_test(a_port_alone_means_both_families),
+        cmocka_unit_test(knows_a_socket_that_somebody_else_opened),
         cmocka_unit_test(names_the_program_that_has_the_port),
         cmocka_unit_test(names_at_least_the_user_of_a_hidden_program),
         cmocka_unit_test(says_why_a_port_cannot_be_had),

@@ -296,6 +296,9 @@ static void files_of_another_tool_are_taken_over_without_a_gap(void **state)
         test_write(&o, &new);
         assert_int_equal(stop_reader(reader), 0);
         test_has_text(test_path(t, "out/privkey.pem"), &new.parts[BUNDLE_KEY]);
+        /* The old set stays for those who are reading it, as any set before does: every name went
+         * through it before it went on to the new one. */
+        assert_int_equal(test_count(test_path(t, "out"), "..everleaf-"), 2);
     }
     output_done(&o);
 }

@@ -1,15 +1,15 @@
 #include "agent/audit.h"
 
-#include <string.h>
-
 #include "base/file.h"
+#include "store/staple.h"
 
 /* What the worker has; it outlives the handle when that is freed. */
 struct reading {
     struct audit *audit;
     struct config *config;
     const struct config_certificate *certificate;
-    char *sha256;
+    struct bundle bundle; /* what they should hold */
+    bool readable;        /* ... unless it could not be read */
     struct audit_result result;
 };
 
@@ -22,7 +22,7 @@ struct audit {
 static void reading_free(struct reading *r)
 {
     config_unref(r->config);
-    free(r->sha256);
+    bundle_done(&r->bundle);
     free(r);
 }
 
@@ -48,23 +48,30 @@ static void read_outputs(void *task)
     for (size_t i = 0; i < r->certificate->n_outputs; i++) {
         const struct output *o = &r->certificate->outputs[i];
         auto_err struct err *e = NULL;
+        if (r->readable && o->type->holds(o->settings, &r->bundle))
+            continue;
         auto_free char *sha256 = o->type->current(o->settings, &e);
         r->result.absent += !sha256 && err_is_absent(e);
-        r->result.wrong += !sha256 || strcmp(sha256, r->sha256) != 0;
+        r->result.wrong++;
     }
 }
 
 struct audit *audit_start(const struct services *services, struct config *config,
-                          const struct config_certificate *certificate, const char *sha256,
+                          const struct config_certificate *certificate, int64_t generation,
                           audit_fn *fn, void *userdata)
 {
     struct audit *a = xcalloc(1, sizeof *a);
     struct reading *r = xcalloc(1, sizeof *r);
+    struct generation_facts facts;
 
-    *r = (struct reading){.audit = a,
-                          .config = config_ref(config),
-                          .certificate = certificate,
-                          .sha256 = xstrdup(sha256)};
+    *r = (struct reading){.audit = a, .config = config_ref(config), .certificate = certificate};
+    bundle_init(&r->bundle);
+    r->readable =
+        generation_facts(services->state, certificate->name, generation, &facts, &r->bundle, NULL);
+    if (r->readable) {
+        generation_facts_done(&facts);
+        (void)!staple_load(services->state, certificate->name, generation, &r->bundle.staple, NULL);
+    }
     *a = (struct audit){.fn = fn, .userdata = userdata};
     a->job = job_start(services->worker, read_outputs, on_read, on_dropped, r);
     return a;

@@ -268,7 +268,7 @@ static void judge_baseline(struct deploy *d)
         refuse(d, failed);
     else
         d->audit = audit_start(d->settings.services, d->settings.config, c,
-                               generation_sha256(d->settings.target), on_audited, d);
+                               d->settings.target->number, on_audited, d);
 }
 
 static void on_baseline_checked(const struct rollout_result *result, void *userdata)

@@ -124,7 +124,7 @@ static bool look_after_outputs(struct managed *m)
         return false;
     if (!m->audited) {
         m->audit =
-            audit_start(services_of(m), m->config, m->certificate, m->live.sha256, on_audited, m);
+            audit_start(services_of(m), m->config, m->certificate, m->live.number, on_audited, m);
         return true;
     }
     if (!m->outputs_wrong)
@@ -134,14 +134,20 @@ static bool look_after_outputs(struct managed *m)
     return true;
 }
 
+static void earlier(time_t *at, time_t instant)
+{
+    if (instant > 0 && (*at == 0 || instant < *at))
+        *at = instant;
+}
+
 /* `waits` is the end of the back-off of a renewal that is due, else 0. */
 static void go_to_sleep(struct managed *m, time_t waits)
 {
     bool retry = pending_deploy(m) == PENDING_RETRY;
     time_t at = waits > 0 ? waits : managed_renew_at(m);
 
-    if (retry && (at == 0 || m->record.next_try < at))
-        at = m->record.next_try;
+    earlier(&at, retry ? m->record.next_try : 0);
+    earlier(&at, waits == 0 && m->schedule.failures > 0 ? m->schedule.next_try : 0);
     managed_tell(m, waits > 0 || retry ? "backoff" : "not-due");
     wake_at(m, at);
     managed_watch(m);
@@ -201,10 +207,11 @@ static bool may_act(const struct managed *m)
     return m->started || m->tickets.first || m->retired;
 }
 
-/* Failures of a renewal that is not wanted any more are no reason for back-off or alarm. */
-static void forget_failures(struct managed *m)
+/* A renewal that failed and is not wanted any more (it was forced, or the configuration is what it
+ * was again) is forgotten when its next try would come. */
+static void forget_failures(struct managed *m, time_t now)
 {
-    if (m->schedule.failures == 0)
+    if (m->schedule.failures == 0 || !is_over(m->schedule.next_try, now))
         return;
     m->schedule.failures = 0;
     m->schedule.next_try = 0;
@@ -236,7 +243,7 @@ void managed_consider(struct managed *m)
     m->run = RUN_NONE;
     m->reason = reason;
     if (!due && !m->retired)
-        forget_failures(m);
+        forget_failures(m, now);
     if (due && waits == 0) {
         m->queued = true;
         m->host->want_slot(m, m->host->userdata);

@@ -49,16 +49,23 @@ static void begin_run(struct managed *m, enum managed_run run)
     m->old = m->live.number > 0 ? managed_cert_json(&m->live) : NULL;
 }
 
-void managed_tell(struct managed *m, const char *result)
+/* What is wrong with a deployment of the past is for `status` to say, what failed now is not
+ * nothing. */
+static int exit_status_for(const struct managed *m, const char *result)
 {
-    bool not_due = strcmp(result, "not-due") == 0;
     int status = m->unreadable ? 4 : managed_exit_status(m);
 
-    if (m->tickets.first) {
-        auto_json json_t *j = managed_result(m, result);
-        /* What is wrong with a deployment of the past is for `status` to say. */
-        tickets_tell(&m->tickets, j, not_due && status == 1 ? 0 : status);
-    }
+    if (strcmp(result, "not-due") == 0)
+        return status == 1 ? 0 : status;
+    return status == 0 && strcmp(result, "renewed") != 0 ? 1 : status;
+}
+
+void managed_tell(struct managed *m, const char *result)
+{
+    if (!m->tickets.first)
+        return;
+    auto_json json_t *j = managed_result(m, result);
+    tickets_tell(&m->tickets, j, exit_status_for(m, result));
 }
 
 /* `result` NULL: nobody is told yet. */
@@ -261,23 +268,19 @@ static void issuance_failed(struct managed *m, const struct err *e)
     struct schedule *s = &m->schedule;
     struct validity v = {m->newest.not_before, m->newest.not_after};
     bool has_any = m->newest.number > 0;
-    char next[CLOCK_TEXT_MAX] = "";
+    char next[CLOCK_TEXT_MAX];
 
     m->ordering = issuance_is_pending(services_of(m), m->name);
-    /* What somebody forced and will not go on with is over: there is nothing to back off from. */
-    if (m->reason != RENEW_FORCED || m->ordering) {
-        s->failures++;
-        s->next_try = renewal_next_try(s->failures, clock_now(), has_any ? &v : NULL, e->retry_at,
-                                       random_u32());
-        clock_rfc3339(s->next_try, next);
-    }
+    s->failures++;
+    s->next_try =
+        renewal_next_try(s->failures, clock_now(), has_any ? &v : NULL, e->retry_at, random_u32());
     err_free(s->error);
     s->error = err_copy(e);
     set_string(&s->attempt, xstrdup(m->attempt));
     managed_save_schedule(m);
     log_failure(has_any ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, e, "renewal failed", "certificate",
                 m->name, "issuer", m->certificate->issuer->name, "attempt", m->attempt, "next_try",
-                next[0] ? next : NULL);
+                clock_rfc3339(s->next_try, next));
     history(m, "failed", e->text);
     metrics_count(services_of(m)->metrics, METRIC_RENEWAL_FAILURES, 1, err_kind_name(e->kind),
                   NULL);

@@ -27,7 +27,7 @@ packages=(
     libcmocka-dev libcurl4-openssl-dev libfyaml-dev libidn2-dev libjansson-dev libmicrohttpd-dev
     libpsl-dev libssl-dev libsystemd-dev uthash-dev
     clang-format clang-tidy cppcheck codespell pmccabe shellcheck
-    nginx-light pebble openssl strace
+    nginx-light pebble openssl prometheus strace
     python3 python3-cryptography python3-pytest python3-pytest-xdist
 )
 
@@ -128,12 +128,18 @@ layers() {
     tests/layers.sh
 }
 
+# Rules, dashboard and a real Prometheus; apart, because promtool wants a core for itself.
+monitoring() {
+    EVERLEAF=${EVERLEAF:-$build/gcc-asan/everleaf} /usr/bin/python3 -m pytest -p no:cacheprovider -q -rsxX \
+        tests/integration/test_monitoring.py
+}
+
 integration() {
     local parallel=() rc
     /usr/bin/python3 -c 'import xdist' 2>/dev/null && parallel=(-n "${EVERLEAF_TEST_JOBS:-$((jobs + 1))}")
     EVERLEAF=${EVERLEAF:-$build/gcc-asan/everleaf} EVERLEAF_RELEASE=${EVERLEAF_RELEASE:-$build/everleaf} \
         /usr/bin/python3 -m pytest -p no:cacheprovider -q -rsxX --durations=10 "${parallel[@]}" \
-        tests/integration | tee "$logs/integration.txt"
+        --ignore tests/integration/test_monitoring.py tests/integration | tee "$logs/integration.txt"
     rc=$?
     while read -r line; do
         skip "${line#SKIPPED }"
@@ -141,13 +147,13 @@ integration() {
     return $rc
 }
 
-steps=(packages pebble release layers lint gcc clang threads integration)
+steps=(packages pebble release layers lint gcc clang threads monitoring integration)
 
 run_step() {
     case $1 in
     packages) install_packages ;;
     pebble) fetch_pebble ;;
-    release | layers | lint | threads | integration) "$1" ;;
+    release | layers | lint | threads | monitoring | integration) "$1" ;;
     gcc | clang) sanitized "$1" ;;
     *)
         echo "no step \"$1\"; there are: ${steps[*]}" >&2

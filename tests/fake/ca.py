@@ -12,6 +12,7 @@ are: directory, new-nonce, new-account, new-order, order, authorization, challen
 """
 
 import base64
+import email.utils
 import hashlib
 import hmac
 import http.client
@@ -695,6 +696,7 @@ class FakeCA:
                 reply.headers.setdefault("Replay-Nonce", call.given_nonce)
             reply.headers.setdefault("Link", f'<{self.directory}>;rel="index"')
             reply.headers.setdefault("Cache-Control", "no-store")
+            reply.headers.setdefault("Date", email.utils.formatdate(usegmt=True))
         return reply
 
 

@@ -67,10 +67,10 @@ struct audit *audit_start(const struct services *services, struct config *config
     *r = (struct reading){.audit = a, .config = config_ref(config), .certificate = certificate};
     r->readable =
         generation_facts(services->state, certificate->name, generation, &facts, &r->bundle, NULL);
-    if (r->readable)
+    if (r->readable) {
         generation_facts_done(&facts);
-    else
-        bundle_init(&r->bundle);
+        (void)!staple_load(services->state, certificate->name, generation, &r->bundle.staple, NULL);
+    }
     *a = (struct audit){.fn = fn, .userdata = userdata};
     a->job = job_start(services->worker, read_outputs, on_read, on_dropped, r);
     return a;

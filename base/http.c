@@ -353,7 +353,7 @@ static CURLcode call_set_message(struct http_call *c, const struct http_request 
     auto_free char *agent = xasprintf("everleaf/" EVERLEAF_VERSION " libcurl/%s",
                                       curl_version_info(CURLVERSION_NOW)->version);
     bool put = strcmp(r->method, "PUT") == 0, post = put || strcmp(r->method, "POST") == 0,
-         head = strcmp(r->method, "HEAD") == 0, typed = false;
+         head = strcmp(r->method, "HEAD") == 0, typed = false, hosted = !r->socket;
     CURLcode code = CURLE_OK;
 
     assert(post || head || strcmp(r->method, "GET") == 0);
@@ -362,7 +362,10 @@ static CURLcode call_set_message(struct http_call *c, const struct http_request 
     for (size_t i = 0; r->headers && r->headers[i]; i++) {
         call_add_header(c, r->headers[i]);
         typed = typed || strncasecmp(r->headers[i], "content-type:", 13) == 0;
+        hosted = hosted || strncasecmp(r->headers[i], "host:", 5) == 0;
     }
+    if (!hosted)
+        call_add_header(c, "Host;"); /* RFC 9112 3.2: no host, no value; Caddy insists */
     if (post) {
         call_add_header(c, "Expect:"); /* curl's own additions, taken away */
         if (!typed)

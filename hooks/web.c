@@ -33,7 +33,7 @@ static bool parse(const char *url, char **ret_url, char **ret_socket, struct err
     if (colon && colon[1] != '/')
         return err_set(err, ERR_CONFIG, "behind the socket's path comes the request's: %s:/", url);
     *ret_socket = xstrndup(path, len);
-    *ret_url = xasprintf("http://127.0.0.1%s", colon ? colon + 1 : "/");
+    *ret_url = xasprintf("http://localhost%s", colon ? colon + 1 : "/");
     return true;
 }
 

@@ -1,0 +1,198 @@
+"""Every server type against the real program: good reload, broken configuration, bad pair, refused reload,
+rollback, under load. What was seen is written to build/servers.md; a cell that is not green fails."""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from real_servers import NAME, SERVERS, Load
+from support import ROOT, read_pair, wait_for
+
+from fake import pki
+
+RESULTS = ROOT / "build/servers"
+CELLS = ["check", "good reload", "bad pair", "refused reload", "rollback", "under load"]
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="real servers are started by root")
+
+
+def write_table():
+    rows = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))]
+    lines = ["| server | " + " | ".join(CELLS) + " |", "|" + "---|" * (len(CELLS) + 1)]
+    for row in rows:
+        lines.append(f"| {row['title']} | " + " | ".join(row["cells"].get(cell, "") for cell in CELLS) + " |")
+    (RESULTS.parent / "servers.md").write_text("\n".join(lines) + "\n")
+
+
+class Row:
+    """The cells of one type; each is a test of its own, and all are run."""
+
+    def __init__(self, title):
+        self.title, self.cells, self.errors = title, {}, []
+
+    def cell(self, name, function):
+        try:
+            self.cells[name] = function() or "yes"
+        except Exception as e:  # the others are looked at all the same
+            self.cells[name] = "NO"
+            self.errors.append(f"{name}: {e}")
+
+    def write(self):
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        with open(RESULTS / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            name = "".join(c if c.isalnum() else "-" for c in self.title)
+            (RESULTS / f"{name}.json").write_text(json.dumps({"title": self.title, "cells": self.cells}))
+            write_table()
+
+
+@pytest.fixture
+def place():
+    """Where other users can read: pytest's own folders are closed to them."""
+    folder = Path(tempfile.mkdtemp(prefix="everleaf-server-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+class Conformance:
+    def __init__(self, server, everleaf, ca):
+        self.server, self.everleaf, self.ca = server, everleaf, ca
+
+    def configure(self, **more):
+        self.everleaf.server("srv", **self.server.everleaf(**more))
+        self.everleaf.certificate("www", outputs=self.server.outputs(), servers=["srv"])
+
+    def serves(self, sha256):
+        wait_for(lambda: self.shows() == sha256, 10, "the certificate to be served")
+        wait_for(self.server.is_well, 10, "the server to be well")
+
+    def shows(self):
+        try:
+            return self.server.leaf()
+        except OSError:
+            return None
+
+    def on_disk(self):
+        return pki.sha256(read_pair(self.server.out))
+
+    def good_reload(self):
+        before = self.on_disk()
+        self.serves(before)
+        result = self.everleaf.renew("www", "--force")
+        assert result.one["new"]["sha256"] != before and result.one["proven"] is self.server.proven, result
+        self.serves(result.one["new"]["sha256"])
+        return "yes" if self.server.proven else "yes, not proven by us"
+
+    def check(self):
+        if not self.server.checks:
+            return "has none"
+        before = self.on_disk()
+        self.server.broken = True
+        self.server.write()
+        try:
+            result = self.everleaf.renew("www", "--force", expect=1)
+            assert result.one["error"]["problem"] == "server_config", result
+            assert self.on_disk() == before, "nothing was written"
+            self.serves(before)
+        finally:
+            self.server.broken = False
+            self.server.write()
+        result = self.everleaf.renew("www")
+        self.serves(result.one["new"]["sha256"] if result.one["new"] else self.on_disk())
+        assert self.on_disk() != before, "and now it is"
+
+    def bad_pair(self):
+        before = self.on_disk()
+        issue, key = self.ca.issue, pki.new_key()
+        self.ca.issue = lambda order, csr: [
+            pki.pem(self.ca.make_leaf(csr, key=key)) + self.ca.intermediate.pem]
+        result = self.everleaf.renew("www", "--force", expect=1)
+        self.ca.issue = issue
+        assert result.one["result"] == "failed" and self.on_disk() == before, result
+        self.serves(before)
+
+    def refused(self, row):
+        """A new certificate that does not match the key the server reads."""
+        server = self.server
+        server.stop()
+        server.own_key()
+        server.start()
+        before = self.on_disk()
+        self.serves(before)
+
+        def refused(**more):
+            self.configure(prove=[{"connect": f"127.0.0.1:{server.port}", "deadline": "3s"}], **more)
+            result = self.everleaf.renew("www", "--force", expect=1)
+            assert result.one["result"] == "rolled-back" and self.on_disk() == before, result
+            return result.one["error"]
+
+        def reload():
+            if not server.proven:
+                return "seen in its log only"
+            error = refused()
+            if server.checks_pairs:
+                assert error["step"] == "check", error
+            self.serves(before)
+            return "yes, by the check" if server.checks_pairs else "yes"
+
+        def rollback():
+            if not server.proven:
+                return "not without proof"
+            if server.checks_pairs and server.refuses and server.program not in ("apache2", "lighttpd"):
+                error = refused(check="off")  # now its reload has to say no
+                assert error["step"] in ("reload", "prove"), error
+            self.serves(before)
+            server.stop()
+            server.key = server.out / "privkey.pem"
+            server.start()
+            self.configure()
+            self.everleaf.renew("www", "--force")
+            self.serves(self.on_disk())
+            assert self.on_disk() != before
+
+        row.cells["rollback"] = "NO"
+        seen = reload()
+        row.cell("rollback", rollback)
+        return seen
+
+    def under_load(self):
+        self.serves(self.on_disk())
+        before = self.on_disk()
+        seen = [before]
+        with Load(self.server) as load:
+            for _ in range(3):
+                result = self.everleaf.renew("www", "--force")
+                seen.append(result.one["new"]["sha256"])
+                wait_for(lambda: seen[-1] in load.leaves, 10, "a client to see it")
+        assert not load.failures, f"{len(load.failures)} of {load.done}: {load.failures[:3]}"
+        assert load.leaves == seen
+        return f"{load.done} requests, 0 failed"
+
+
+@pytest.mark.parametrize("server_class", SERVERS, ids=lambda c: c.__name__.lower())
+def test_server_type(server_class, everleaf, ca, place):
+    if not server_class.is_installed():
+        pytest.skip(f"{server_class.program} is not installed")
+    server = server_class(place / "server")
+    row = Row(server.title or server.type)
+    conformance = Conformance(server, everleaf, ca)
+    everleaf.certificate("www", [NAME], outputs=server.outputs()).renew()
+    try:
+        server.start()
+        conformance.configure()
+        row.cell("good reload", conformance.good_reload)
+        row.cell("check", conformance.check)
+        row.cell("bad pair", conformance.bad_pair)
+        row.cell("under load", conformance.under_load)
+        row.cell("refused reload", lambda: conformance.refused(row))
+    finally:
+        server.stop()
+        row.write()
+    if row.errors:
+        log = server.log.read_text(errors="replace")[-2000:] if server.log.exists() else ""
+        pytest.fail("\n".join(row.errors) + f"\n--- its log\n{log}", pytrace=False)

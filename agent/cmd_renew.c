@@ -11,6 +11,7 @@
 #include "agent/control.h"
 #include "agent/progress.h"
 #include "agent/renew.h"
+#include "agent/textfile.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -21,6 +22,7 @@ struct job {
     const struct cmd_options *options;
     struct config *config;
     struct renew_options wanted;
+    const char *metrics_file; /* --metrics-file, or NULL */
     struct progress *progress;
     json_t *document; /* the answer, once it is known */
     /* Without an agent */
@@ -223,6 +225,16 @@ static bool open_loop(struct job *j, struct err **err)
            loop_on_signal(j->loop, SIGTERM, on_signal, j, err);
 }
 
+/* The renewals are done, whether or not somebody can watch them. */
+static void write_metrics(const struct job *j)
+{
+    const char *path = j->metrics_file ? j->metrics_file : j->config->metrics_file;
+    auto_err struct err *e = NULL;
+
+    if (j->manager && path && !textfile_write(j->manager, path, &e))
+        log_failure(LOG_LEVEL_WARNING, e, "metrics not written");
+}
+
 static void renew_here(struct job *j)
 {
     struct sigaction late = {.sa_handler = on_stop_late};
@@ -243,6 +255,7 @@ static void renew_here(struct job *j)
         .userdata = j,
     });
     (void)loop_run(j->loop);
+    write_metrics(j);
     sigaction(SIGALRM, &late, NULL);
 }
 
@@ -306,6 +319,7 @@ static int run_renew(int argc, char **argv, struct cmd_options *options)
         {"--force", &j.wanted.force, NULL},
         {"--due", &due, NULL},
         {"--no-wait", &j.wanted.no_wait, NULL},
+        {"--metrics-file", NULL, &j.metrics_file},
         {0},
     };
 
@@ -339,11 +353,15 @@ const struct verb verb_renew = {
         "due, although they failed a moment ago.\n\n"
         "  --force     although not due; never before a Retry-After of the CA is over\n"
         "  --due       respect back-off, also with NAME\n"
-        "  --no-wait   return as soon as the agent accepted; without an agent this waits\n\n"
+        "  --no-wait   return as soon as the agent accepted; without an agent this waits\n"
+        "  --metrics-file FILE\n"
+        "              without an agent: where metrics go for node_exporter's textfile collector;\n"
+        "              default agent.metrics_file\n\n"
         "Examples:\n"
         "  everleaf renew                   what is due\n"
         "  everleaf renew www               www, if it is due\n"
         "  everleaf renew www mail --force  both, now\n"
-        "  everleaf renew --json            for programs: the document everleaf.renew/1\n",
+        "  everleaf renew --json            for programs: the document everleaf.renew/1\n"
+        "  everleaf renew --due --metrics-file /var/lib/prometheus/node-exporter/everleaf.prom\n",
     .run = run_renew,
 };

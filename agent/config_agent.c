@@ -87,6 +87,12 @@ const struct field config_agent_fields[] = {
      .preset = DEFAULT_LISTEN,
      .kind = "\"host:port\", \":port\", \"[v6]:port\", \"unix:/path\", a list of them, or off",
      .help = "read-only HTTP: `/metrics`, `/status`, `/healthz`, `/readyz`"},
+    {.name = "metrics_file",
+     .type = FIELD_PATH,
+     AT(metrics_file),
+     .help = "where `everleaf renew`, when it works without an agent (by timer), leaves its "
+             "metrics for node_exporter's textfile collector, e.g. "
+             "`/var/lib/prometheus/node-exporter/everleaf.prom`"},
     {.name = "control",
      .type = FIELD_PATH,
      AT(control),

@@ -379,7 +379,8 @@ static void write_agent(const struct manager *m, const struct scrape *s)
                        "The version that is running.");
     buf_add_str(s->out, "everleaf_build_info{version=\"" EVERLEAF_VERSION "\"}");
     add_int(s->out, 1);
-    process_stats_write(s->out, s->format, manager_since(m));
+    if (s->format != METRICS_TEXTFILE)
+        process_stats_write(s->out, s->format, manager_since(m));
 }
 
 /* Counters must be seen at 0 before they are seen at 1, or the first event is no increase. */

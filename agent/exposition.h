@@ -4,6 +4,8 @@
 
 #include "agent/manager.h"
 #include "agent/metrics.h"
+
+#define EXPOSITION_MAX (256 * 1024 * 1024) /* far over what 10,000 certificates need */
 #include "base/buf.h"
 
 /* About 2 KiB a certificate. */

@@ -12,8 +12,7 @@
 #define CONNECTIONS_MAX 32
 #define RETRY_FIRST_MS  1000
 #define RETRY_MAX_MS    60000
-#define METRICS_MAX     (256 * 1024 * 1024) /* far over what 10,000 certificates need */
-#define NAMES_MAX       (64 * 1024)         /* of /readyz */
+#define NAMES_MAX       (64 * 1024) /* of /readyz */
 
 struct place {
     struct listener *listener;
@@ -60,7 +59,7 @@ static void answer_metrics(const struct manager *m, const struct httpd_request *
         request->accept && strstr(request->accept, "application/openmetrics-text") != NULL;
     auto_buf struct buf text;
 
-    buf_init(&text, METRICS_MAX);
+    buf_init(&text, EXPOSITION_MAX);
     exposition_write(m, openmetrics ? METRICS_OPENMETRICS : METRICS_PROMETHEUS, &text);
     if (text.overflow) {
         answer_text(reply, 500, "too many metrics\n");

@@ -52,6 +52,7 @@ void metrics_expect_issuer(struct metrics *m, const char *issuer);
 enum metrics_format {
     METRICS_PROMETHEUS,  /* text format 0.0.4 */
     METRICS_OPENMETRICS, /* OpenMetrics 1.0 without its "# EOF" */
+    METRICS_TEXTFILE,    /* as METRICS_PROMETHEUS; without process_* (agent/textfile) */
 };
 enum metric_type { METRIC_GAUGE, METRIC_COUNTER, METRIC_HISTOGRAM };
 

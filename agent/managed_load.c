@@ -31,41 +31,57 @@ static bool load_documents(struct managed *m, struct err **err)
     return true;
 }
 
-/* False: it is there, but could not be looked at. A damaged one leaves *ret empty. */
-static bool load_facts(struct managed *m, int64_t number, struct generation_facts *ret,
-                       struct err **err)
+/* Notes why a generation cannot be used. False: it could not be looked at. */
+static bool note_damage(struct managed *m, struct err **damage, struct err **err)
 {
-    auto_err struct err *e = NULL;
-
-    if (generation_facts(state_of(m), m->name, number, ret, NULL, &e))
-        return true;
-    if (!is_damage(e))
-        return err_move(err, &e);
-    log_failure(LOG_LEVEL_ERROR, e, "generation unusable", "certificate", m->name);
-    m->damaged = m->damaged || m->newest.number == 0;
+    if (!is_damage(*damage))
+        return err_move(err, damage);
+    log_failure(LOG_LEVEL_ERROR, *damage, "generation unusable", "certificate", m->name);
     return true;
 }
 
-static bool load_listed(struct managed *m, const struct generation_list *list, struct err **err)
+static void copy_facts(struct generation_facts *to, const struct generation_facts *from)
 {
-    for (size_t i = list->n; i > 0 && m->newest.number == 0; i--) {
-        if (!load_facts(m, list->numbers[i - 1], &m->newest, err))
+    *to = *from;
+    to->sha256 = xstrdup(from->sha256);
+    to->serial = xstrdup(from->serial);
+    to->issuer_cn = xstrdup(from->issuer_cn);
+    to->key_type = xstrdup(from->key_type);
+    to->issuer = xstrdup(from->issuer);
+    to->directory = xstrdup(from->directory);
+    to->ari_id = xstrdup(from->ari_id);
+    to->names = (struct strv){0};
+    strv_copy(&to->names, &from->names);
+}
+
+/* The newest one that can be used; newer ones that cannot make the certificate damaged. */
+static bool find_newest(struct managed *m, const struct generation_list *list, struct err **err)
+{
+    for (size_t i = list->n; i > 0; i--) {
+        int64_t number = list->numbers[i - 1];
+        auto_err struct err *damage = NULL;
+        if (number == m->live.number) {
+            copy_facts(&m->newest, &m->live);
+            return true;
+        }
+        bool bad = number == list->live; /* told already */
+        if (!bad && generation_facts(state_of(m), m->name, number, &m->newest, NULL, &damage))
+            return true;
+        if (damage && !note_damage(m, &damage, err))
             return false;
+        m->damaged = true;
     }
-    /* A live generation older than the newest one may be bad without being missed. */
-    bool damaged = m->damaged;
-    bool good = list->live == 0 || load_facts(m, list->live, &m->live, err);
-    m->damaged = damaged;
-    return good;
+    return true;
 }
 
 static bool load_generations(struct managed *m, struct err **err)
 {
     struct generation_list list = {0};
+    auto_err struct err *damage = NULL;
 
-    if (!generation_list(state_of(m), m->name, &list, err))
+    if (!generation_survey(state_of(m), m->name, &list, &m->live, NULL, &damage, err))
         return false;
-    bool good = load_listed(m, &list, err);
+    bool good = (!damage || note_damage(m, &damage, err)) && find_newest(m, &list, err);
     generation_list_done(&list);
     return good;
 }

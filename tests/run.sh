@@ -27,7 +27,7 @@ packages=(
     libcmocka-dev libcurl4-openssl-dev libfyaml-dev libidn2-dev libjansson-dev libmicrohttpd-dev
     libpsl-dev libssl-dev libsystemd-dev uthash-dev
     clang-format clang-tidy cppcheck codespell pmccabe shellcheck
-    nginx-light pebble openssl prometheus strace
+    nginx-light pebble openssl prometheus prometheus-node-exporter strace
     python3 python3-cryptography python3-pytest python3-pytest-xdist
 )
 

@@ -17,7 +17,9 @@ from support import PORTS, ROOT, Metrics, stop_process, wait_for
 
 MONITORING = ROOT / "packaging/monitoring"
 PROMTOOL, PROMETHEUS = shutil.which("promtool"), shutil.which("prometheus")
-pytestmark = pytest.mark.skipif(not (PROMTOOL and PROMETHEUS), reason="prometheus is not installed")
+NODE_EXPORTER = shutil.which("prometheus-node-exporter")
+pytestmark = pytest.mark.skipif(not (PROMTOOL and PROMETHEUS and NODE_EXPORTER),
+                                reason="prometheus or its node_exporter is not installed")
 
 PLACES = {"$instance": ".*", "$certificate": ".*", "$__rate_interval": "1m", "$__range": "1h"}
 METRIC = re.compile(r"\b((?:everleaf|process)_[a-z0-9_]+)\b(?:\{([^}]*)\})?")
@@ -238,3 +240,50 @@ def test_the_clock_is_compared_with_the_cas(everleaf, ca, ahead):
     agent = everleaf.agent()
     agent.wait_for(lambda: everleaf.generation() == 1)
     assert abs(agent.metrics().value("everleaf_clock_skew_seconds", issuer="test") - ahead) <= 10
+
+
+def test_timer_mode_leaves_its_metrics_for_node_exporter(everleaf, ca, tmp_path):
+    """The real node_exporter reads the file; without series that it has of its own."""
+    folder = tmp_path / "textfile"
+    folder.mkdir()
+    file = folder / "everleaf.prom"
+    everleaf.certificate("www")
+    everleaf.config["agent"]["metrics_file"] = str(file)
+    everleaf.renew("--due")
+    text = file.read_text()
+    assert Metrics(text).value("everleaf_certificate_ready", certificate="www") == 1
+    assert Metrics(text).value("everleaf_renewals_total", result="renewed") == 1
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert "error" not in promtool("check", "metrics", input=text)
+    port = PORTS.get()
+    with open(tmp_path / "node_exporter.log", "wb") as log:
+        exporter = subprocess.Popen(
+            [NODE_EXPORTER, f"--web.listen-address=127.0.0.1:{port}", f"--collector.textfile.directory={folder}"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def scrape():
+            try:
+                with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+                    return response.read().decode()
+            except OSError:
+                return None
+
+        shown = wait_for(scrape, what="node_exporter")
+        assert "node_textfile_scrape_error 0" in shown
+        assert 'everleaf_certificate_ready{certificate="www"} 1' in shown
+        assert f'node_textfile_mtime_seconds{{file="{file}"}}' in shown
+    finally:
+        stop_process(exporter)
+
+
+def test_the_metrics_file_can_be_named_for_one_run(everleaf, ca, tmp_path):
+    everleaf.certificate("www")
+    everleaf.config["agent"]["metrics_file"] = str(tmp_path / "configured.prom")
+    everleaf.renew("--metrics-file", str(tmp_path / "asked.prom"))
+    assert (tmp_path / "asked.prom").exists() and not (tmp_path / "configured.prom").exists()
+    # Where it cannot be written the renewal is what counts.
+    result = everleaf.renew("--force", "--metrics-file", "/nonexistent/x.prom")
+    assert result.one["result"] == "renewed"
+    assert "metrics not written" in result.stderr and "/nonexistent" in result.stderr

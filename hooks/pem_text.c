@@ -54,7 +54,7 @@ char *pem_text_leaf(const char *text, size_t len)
     for (const char *at = text; (block = next_block(at, end, &block_end)); at = block_end) {
         if (strncmp(block + strlen(BEGIN), CERTIFICATE, strlen(CERTIFICATE)) != 0)
             continue;
-        struct buf leaf;
+        auto_buf struct buf leaf;
         buf_init(&leaf, (size_t)(block_end - block) + 1);
         (void)add_lines(block, block_end, &leaf);
         return buf_take(&leaf);

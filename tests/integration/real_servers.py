@@ -485,7 +485,6 @@ class Hitch(Server):
 frontend = {{ host = "127.0.0.1" port = "{self.port}" }}
 backend = "[127.0.0.1]:{self.backend.server_address[1]}"
 pem-file = {{ cert = "{self.cert}" private-key = "{self.key}" }}
-pidfile = "{self.pid_file}"
 ocsp-dir = ""
 workers = 1
 daemon = off
@@ -494,7 +493,7 @@ user = "_hitch"
 """)
 
     def argv(self):
-        return ["/usr/sbin/hitch", f"--config={self.place}/hitch.conf"]
+        return ["/usr/sbin/hitch", f"--config={self.place}/hitch.conf", f"--pidfile={self.pid_file}"]
 
     def settings(self):
         return {"config": str(self.place / "hitch.conf"), "pid_file": str(self.pid_file), "reload": "signal"}
@@ -659,6 +658,7 @@ class Mosquitto(Server):
     checks = False
 
     def write(self):
+        shutil.chown(self.place, self.user)
         (self.place / "mosquitto.conf").write_text(f"""
 listener {self.port} 127.0.0.1
 certfile {self.cert}

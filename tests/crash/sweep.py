@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """kill -9 at every system call that changes something, and a look at what is left.
 
-    tests/crash/sweep.py [--binary build/everleaf] [--scenario first|renew] [--every N] [-v]
+    tests/crash/sweep.py [--binary build/everleaf] [--scenario first|renew] [--every N] [--fault F] [-v]
 
-Each point runs `everleaf renew` under strace until the N-th call of one kind, where it is killed. Then:
+Each point runs `everleaf renew` under strace until the N-th call of one kind, where it is killed (or where
+that one call fails, with `--fault error=EIO`: then the program goes on and must say what failed). Then:
 whatever is visible is one complete pair, the old or the new one; running it again ends with the
 certificate issued, the outputs holding it, one account, no certificate too many and at most one surplus
 order (only where the CA's reply to newOrder was lost), nothing temporary left.
@@ -31,7 +32,11 @@ from fake.endpoint import Endpoint  # noqa: E402
 CALLS = ["openat", "write", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "mkdir",
          "mkdirat", "unlink", "unlinkat", "symlinkat", "linkat", "ftruncate", "fchmod", "fchown",
          "sendto", "sendmsg", "connect", "clone3"]
+# Those of files. A failing write() would hit the event loop's own descriptors as well, which never fail.
+FILE_CALLS = ["openat", "fsync", "rename", "renameat", "renameat2", "mkdirat", "unlinkat", "symlinkat",
+              "fchmod", "fchown", "ftruncate"]
 SCENARIOS = ("first", "renew")
+KILL = "signal=KILL"
 
 
 class Scene:
@@ -157,6 +162,10 @@ def count_points(place, scenario, binary):
     return sorted(points)
 
 
+def for_fault(points, fault):
+    return [(call, n) for call, n in points if fault == KILL or call in FILE_CALLS]
+
+
 def sample(points, count):
     """Evenly over all kinds of calls; the calls of one kind next to each other count as one stretch."""
     if count >= len(points):
@@ -164,18 +173,20 @@ def sample(points, count):
     return [points[i * len(points) // count] for i in range(count)]
 
 
-def try_point(place, scenario, binary, call, n):
+def try_point(place, scenario, binary, call, n, fault=KILL):
     """False: that many calls were not made this time (threads share the work differently)."""
     scene = Scene(place, scenario, binary)
     try:
-        code, _, err = scene.strace("-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={n}")
-        assert b"not a valid" not in err and b"invalid" not in err, err
+        code, log, err = scene.strace("-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={n}")
+        assert b"strace: invalid" not in err, err
+        killed = code < 0 or code > 128
+        assert fault == KILL or not killed, f"ended by signal {code}: {err.decode()}"
         scene.look()
         scene.recover()
-        return code < 0 or code > 128
+        return killed or "(INJECTED)" in log
     except AssertionError as e:
         calls = "\n".join(map(repr, scene.ca.calls))
-        raise AssertionError(f"{scenario}: killed at {call} #{n}: {e}\n{calls}") from e
+        raise AssertionError(f"{scenario}: {fault} at {call} #{n}: {e}\n{calls}") from e
     finally:
         scene.close()
 
@@ -185,18 +196,20 @@ def main():
     parser.add_argument("--binary", default=support.EVERLEAF_RELEASE)
     parser.add_argument("--scenario", choices=SCENARIOS)
     parser.add_argument("--every", type=int, default=1, help="only every N-th point")
+    parser.add_argument("--fault", default=KILL, help="as strace's inject=, default: %(default)s")
     parser.add_argument("-v", "--verbose", action="store_true")
     arguments = parser.parse_args()
     failed = tried = killed = 0
     for scenario in [arguments.scenario] if arguments.scenario else SCENARIOS:
         with tempfile.TemporaryDirectory(prefix="everleaf-sweep-") as place:
-            points = count_points(place, scenario, arguments.binary)[:: arguments.every]
+            points = count_points(place, scenario, arguments.binary)
+        points = for_fault(points, arguments.fault)[:: arguments.every]
         print(f"{scenario}: {len(points)} points", flush=True)
         for call, n in points:
             place = tempfile.mkdtemp(prefix="everleaf-sweep-")
             tried += 1
             try:
-                hit = try_point(place, scenario, arguments.binary, call, n)
+                hit = try_point(place, scenario, arguments.binary, call, n, arguments.fault)
                 killed += hit
                 if arguments.verbose:
                     print(f"{call} #{n}: {'ok' if hit else 'not reached'}", flush=True)
@@ -204,7 +217,7 @@ def main():
             except Exception as e:  # every kind of failure is a finding, and the sweep goes on
                 failed += 1
                 print(f"FAIL {e!r}\n  left in {place}", flush=True)
-    print(f"{tried} points, {killed} kills, {failed} failures")
+    print(f"{tried} points, {killed} hits, {failed} failures")
     return 1 if failed else 0
 
 

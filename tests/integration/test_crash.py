@@ -38,6 +38,17 @@ def test_sample_of_kill_points(points, tmp_path, scenario, slice_):
         sweep.try_point(place, scenario, EVERLEAF_RELEASE, call, n)
 
 
+@pytest.mark.parametrize("slice_", range(2))
+@pytest.mark.parametrize("fault", ["error=EIO", "error=ENOSPC"])
+@pytest.mark.parametrize("scenario", sweep.SCENARIOS)
+def test_sample_of_calls_that_fail(points, tmp_path, scenario, fault, slice_):
+    chosen = sweep.sample(sweep.for_fault(points[scenario], fault), 8)[slice_::2]
+    for i, (call, n) in enumerate(chosen):
+        place = tmp_path / str(i)
+        place.mkdir()
+        sweep.try_point(place, scenario, EVERLEAF_RELEASE, call, n, fault)
+
+
 STEPS = ["directory", "new-nonce", "new-account", "new-order", "authorization", "challenge", "finalize",
          "order", "certificate"]
 

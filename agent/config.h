@@ -33,6 +33,7 @@ struct config_endpoint {
     int64_t matches;          /* >= 1 */
     int64_t deadline_s;       /* 30 */
     bool addresses_any;       /* addresses: any */
+    bool staple_off;          /* staple: off */
     bool trust_system;        /* trust: system */
     char *trust_file;         /* trust: {file: ...} or NULL */
 };
@@ -56,6 +57,9 @@ struct config_certificate {
     double renew_share;     /* share of the lifetime, or 0 */
     int64_t renew_before_s; /* or a duration, or 0 */
     bool must_staple;
+    bool ocsp_enabled;
+    int ocsp_hash;        /* enum ocsp_hash */
+    char *ocsp_responder; /* or NULL: those of the certificate */
     struct output *outputs;
     size_t n_outputs;
     struct config_server **servers; /* borrowed */

@@ -3,6 +3,7 @@
 
 #include "agent/config_private.h"
 #include "pki/name.h"
+#include "pki/ocsp_request.h"
 
 #define NAMES_MAX   1000 /* no CA takes as many */
 #define SERVERS_MAX 1000
@@ -131,7 +132,46 @@ const struct field config_renew_fields[] = {
     {0},
 };
 
+static const char *const ocsp_hashes[] = {
+    [OCSP_HASH_SHA1] = "sha1", [OCSP_HASH_SHA256] = "sha256", NULL};
+
+static void parse_responder(const struct field_in *in)
+{
+    char **to = in->to;
+    const char *url = schema_text(in, in->field->kind);
+
+    if (url && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0)
+        yaml_problem(in->problems, false, in->node, in->path, NULL,
+                     "expected the http URL of an OCSP responder");
+    else
+        *to = xstrdup(url);
+}
+
+static void done_text(void *member)
+{
+    free(take(*(char **)member));
+}
+
 const struct field config_ocsp_fields[] = {
+    {.name = "enabled",
+     .type = FIELD_BOOL,
+     .offset = offsetof(struct config_certificate, ocsp_enabled),
+     .preset = "true",
+     .help = "fetch staples when the certificate names an OCSP responder"},
+    {.name = "hash",
+     .type = FIELD_CHOICE,
+     .offset = offsetof(struct config_certificate, ocsp_hash),
+     .choices = ocsp_hashes,
+     .preset = "sha1",
+     .help = "digest by which the certificate is asked for; nearly every responder and server "
+             "knows SHA-1 only"},
+    {.name = "responder",
+     .type = FIELD_CUSTOM,
+     .offset = offsetof(struct config_certificate, ocsp_responder),
+     .parse = parse_responder,
+     .done = done_text,
+     .kind = "the http URL of an OCSP responder",
+     .help = "asked instead of those that the certificate names"},
     {.name = "must_staple",
      .type = FIELD_BOOL,
      .offset = offsetof(struct config_certificate, must_staple),
@@ -153,6 +193,11 @@ static void parse_renew(const struct field_in *in)
 static void parse_ocsp(const struct field_in *in)
 {
     parse_map(in, config_ocsp_fields);
+}
+
+static void done_ocsp(void *member)
+{
+    schema_done(config_ocsp_fields, member);
 }
 
 /* References ----------------------------------------------------------------------------------- */
@@ -271,7 +316,8 @@ const struct field config_certificate_fields[] = {
     {.name = "ocsp",
      .type = FIELD_CUSTOM,
      .parse = parse_ocsp,
-     .kind = "a map {must_staple: ...}",
+     .done = done_ocsp,
+     .kind = "a map {enabled: ..., hash: ..., must_staple: ..., responder: ...}",
      .help = "stapling"},
     {.name = "outputs",
      .type = FIELD_CUSTOM,
@@ -370,6 +416,8 @@ void config_read_certificates(struct reader *r)
     for (const struct map_entry *m = map_first(section); m; m = map_next(m)) {
         struct entry *e = map_entry_value(m);
         struct config_certificate *certificate = xcalloc(1, sizeof(*certificate));
+
+        certificate->ocsp_enabled = true;
 
         c->certificates[c->n_certificates++] = e->made = certificate;
         certificate->name = xstrdup(map_entry_key(m));

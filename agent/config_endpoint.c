@@ -62,6 +62,18 @@ static void done_texts(void *member)
     strv_done(member);
 }
 
+static void parse_staple(const struct field_in *in)
+{
+    const char *text = schema_text(in, in->field->kind);
+
+    if (!text)
+        return;
+    if (strcmp(text, "auto") != 0 && strcmp(text, "off") != 0)
+        yaml_problem(in->problems, false, in->node, in->path, NULL, "expected %s, this is \"%s\"",
+                     in->field->kind, text);
+    *(bool *)in->to = strcmp(text, "off") == 0;
+}
+
 static void parse_addresses(const struct field_in *in)
 {
     static const char *const names[] = {"all", "any", NULL};
@@ -138,6 +150,14 @@ const struct field config_endpoint_fields[] = {
      .max = 3600,
      .preset = "30s",
      .help = "how long the server may take after its reload"},
+    {.name = "staple",
+     .type = FIELD_CUSTOM,
+     AT(staple_off),
+     .parse = parse_staple,
+     .preset = "auto",
+     .kind = "auto or off",
+     .help =
+         "`auto`: a staple that is served must be ours, where we have one, or another good one"},
     {.name = "addresses",
      .type = FIELD_CUSTOM,
      AT(addresses_any),

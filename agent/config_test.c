@@ -344,7 +344,7 @@ static const struct {
     {WWW(", renew: {before: 99999999999999999999/3}"), 2, "between 0 and 1", NULL},
     {WWW(", renew: {before: 30}"), 2, "expected a duration", "30s"},
     {WWW(", renew: {before: 2000d}"), 2, "expected a duration", NULL},
-    {WWW(", ocsp: {hash: sha1}"), 2, "unknown key", NULL},
+    {WWW(", ocsp: {hash: md5}"), 2, "md5", NULL},
     {WWW(", watch: {}"), 2, "unknown key", NULL},
     {WWW(", outputs: {}"), 2, "expected a list", NULL},
     {WWW(", outputs: [a]"), 2, "expected a map", NULL},

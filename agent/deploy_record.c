@@ -185,6 +185,9 @@ static void read_endpoint(struct endpoint_row *e, const json_t *j)
     e->baseline = (enum baseline)name_index(baseline_names, ARRAY_LEN(baseline_names),
                                             json_str(j, "baseline"));
     e->answered = json_bool(j, "answered");
+    int64_t staple = json_int(j, "staple");
+    e->staple = staple >= 0 && staple <= STAPLE_WRONG ? (enum staple_seen)staple : STAPLE_UNKNOWN;
+    e->stapled = json_bool(j, "stapled");
     e->serves_live = json_bool(j, "serves_live");
     e->sha256 = xstrdup(json_str(j, "sha256"));
     e->not_after = json_time(j, "not_after");
@@ -262,7 +265,10 @@ static json_t *endpoint_status(const struct endpoint_row *e)
     json_put_str(j, "sni", e->sni);
     json_put_bool(j, "serves_live", e->serves_live);
     json_put_str(j, "sha256", e->sha256);
-    json_put(j, "staple_matches", json_null());
+    if (e->staple == STAPLE_UNKNOWN)
+        json_put(j, "staple_matches", json_null());
+    else
+        json_put_bool(j, "staple_matches", e->staple == STAPLE_OURS);
     json_put_time(j, "checked_at", e->checked_at);
     json_put(j, "error", err_to_json(e->error));
     return j;
@@ -273,6 +279,8 @@ static json_t *endpoint_to_json(const struct endpoint_row *e)
     json_t *j = endpoint_status(e);
     json_put_str(j, "baseline", baseline_names[e->baseline]);
     json_put_bool(j, "answered", e->answered);
+    json_put_int(j, "staple", e->staple);
+    json_put_bool(j, "stapled", e->stapled);
     json_put_time(j, "not_after", e->not_after);
     json_put_int(j, "handshake_ms", e->handshake_ms);
     json_put_str(j, "version", e->version);

@@ -40,13 +40,24 @@ enum baseline {
     BASELINE_OTHER,  /* served something else */
 };
 
+enum staple_seen {
+    STAPLE_UNKNOWN, /* we have none, or nobody looked */
+    STAPLE_OURS,
+    STAPLE_ABSENT,
+    STAPLE_OLDER, /* an older one, still good for the leaf */
+    STAPLE_OTHER, /* another one that is as good: the server fetches for itself */
+    STAPLE_WRONG, /* one that clients refuse, or none where they want one */
+};
+
 struct endpoint_row {
     char *connect, *address, *sni; /* address: numeric; NULL when the name could not be resolved */
     enum baseline baseline;
-    bool answered;    /* at the last probe */
-    bool serves_live; /* at the last probe: the leaf that should be served */
-    char *sha256;     /* of the leaf served last, or NULL */
-    time_t not_after; /* of that leaf */
+    bool answered;           /* at the last probe */
+    bool serves_live;        /* at the last probe: the leaf that should be served */
+    enum staple_seen staple; /* at the last probe */
+    bool stapled;            /* at the baseline, whatever it was */
+    char *sha256;            /* of the leaf served last, or NULL */
+    time_t not_after;        /* of that leaf */
     int64_t handshake_ms;
     char version[16], cipher[64];
     char trust[20]; /* "ok" or what is wrong with the chain (pki/cert.h); "": nobody asked */

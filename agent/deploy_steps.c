@@ -73,6 +73,7 @@ void deploy_ask_proof(struct deploy *d)
             .server = leg->server,
             .row = row,
             .live_sha256 = generation_sha256(g),
+            .generation = g->number,
             .overlap_until_ms = leg->reloaded_ms > 0 ? leg->reloaded_ms + OVERLAP_MS : 0,
             /* Nothing will change at a server that did not load anything. */
             .one_look = !back && (row->not_running || leg->reload_error),
@@ -317,6 +318,7 @@ void deploy_ask_baseline(struct deploy *d)
             .server = leg->server,
             .row = row,
             .live_sha256 = generation_sha256(served),
+            .generation = served->number,
         };
         leg->proof = survey_start(&settings, on_surveyed, leg);
     }

@@ -29,7 +29,7 @@ const char *managed_name(const struct managed *m)
 
 bool managed_is_busy(const struct managed *m)
 {
-    return m->queued || m->issuance || m->deploy || m->audit;
+    return m->queued || m->issuance || m->first_staple || m->deploy || m->audit;
 }
 
 time_t managed_need(const struct managed *m)
@@ -174,6 +174,7 @@ static void adopt_config(struct managed *m)
     managed_unexpect(m);
     managed_stop_watching(m);
     take_config(m, take(m->next_config), m->next_certificate);
+    managed_follow_staple(m);
 }
 
 void managed_read_again(struct managed *m)
@@ -247,7 +248,7 @@ void managed_consider(struct managed *m)
     if (due && waits == 0) {
         m->queued = true;
         m->host->want_slot(m, m->host->userdata);
-    } else if (m->retired || !look_after_outputs(m)) {
+    } else if (m->retired || (!managed_restaple(m) && !look_after_outputs(m))) {
         go_to_sleep(m, waits);
     }
 }
@@ -257,6 +258,7 @@ void managed_consider(struct managed *m)
 void managed_start(struct managed *m)
 {
     m->started = true;
+    managed_follow_staple(m);
     managed_consider(m);
 }
 
@@ -288,6 +290,7 @@ void managed_retire(struct managed *m)
 {
     m->retired = true;
     m->started = false;
+    managed_follow_staple(m);
     managed_consider(m);
 }
 
@@ -337,6 +340,8 @@ void managed_free(struct managed *m)
     tickets_done(&m->tickets);
     recheck_free(m->recheck);
     issuance_free(m->issuance);
+    staple_first_free(m->first_staple);
+    staple_free(m->staple);
     deploy_free(m->deploy);
     audit_free(m->audit);
     managed_unexpect(m);

@@ -10,6 +10,7 @@
 #include "agent/rollout.h"
 #include "agent/schedule.h"
 #include "agent/services.h"
+#include "agent/staple.h"
 #include "store/generation.h"
 
 struct managed;
@@ -72,6 +73,8 @@ struct managed_view {
     const struct config_certificate *config;
     const struct generation_facts *live; /* or NULL */
     int64_t newest;                      /* number of the newest generation, 0: none */
+    const struct staple_facts *staple;
+    bool revoked; /* what is live */
     const struct schedule *schedule;
     const struct deploy_record *record;
     const char *state;        /* "missing", "idle", ... */

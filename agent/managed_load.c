@@ -103,6 +103,7 @@ bool managed_load(struct managed *m)
     managed_forget(m);
     if (load_documents(m, &e) && load_generations(m, &e)) {
         m->ordering = issuance_is_pending(m->host->services, m->name);
+        managed_follow_staple(m);
         return true;
     }
     err_wrap(&e, "the state of %s could not be read", m->name);

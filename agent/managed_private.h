@@ -6,6 +6,7 @@
 #include "agent/issuance.h"
 #include "agent/managed.h"
 #include "agent/recheck.h"
+#include "agent/staple.h"
 #include "agent/ticket.h"
 
 /* What one run is about: from the decision to act until tickets are told. */
@@ -13,6 +14,7 @@ enum managed_run {
     RUN_NONE,
     RUN_RENEW,  /* issuance and deployment, or the deployment of a generation accepted earlier */
     RUN_REPAIR, /* outputs that did not hold what is live */
+    RUN_STAPLE, /* another staple of what is live */
 };
 
 struct managed {
@@ -39,12 +41,18 @@ struct managed {
     bool started; /* follows its schedule */
     bool retired;
 
+    struct staple *staple; /* of what is live */
+    int64_t stapled;       /* the generation that had its chance to get one before it goes live */
+    bool unstapled;        /* ... and needs one, but did not get it */
+    bool restaple;         /* another staple is on disk: outputs and servers must follow */
+
     /* Under way */
     bool queued;
     bool has_slot;
     bool expected; /* rollout_expect() was called for every server */
     struct issuance *issuance;
     struct generation *issued; /* just written, to be deployed; or NULL */
+    struct staple_first *first_staple;
     struct deploy *deploy;
     struct audit *audit;
     struct recheck *recheck;
@@ -81,6 +89,22 @@ void managed_unexpect(struct managed *m);
 /* Looks again at endpoints that were not proven, if there are any. */
 void managed_watch(struct managed *m);
 void managed_stop_watching(struct managed *m);
+
+/* The end of a run; `result` NULL: nobody is told yet. */
+void managed_end_run(struct managed *m, const char *result);
+
+/* managed_staple.c ----------------------------------------------------------------------------- */
+
+/* Looks after the staple of what is live now, by the configuration of now. */
+void managed_follow_staple(struct managed *m);
+bool managed_is_revoked(const struct managed *m); /* what is live */
+/* Starts a deployment of another staple if there is one to deploy. */
+bool managed_restaple(struct managed *m);
+/* Whether `target` gets a staple first; managed_deploy() follows when it is there or cannot be had.
+ */
+bool managed_wants_staple(struct managed *m, struct generation *target);
+/* Adds what is to be known about CAs and must-staple. */
+void managed_advise(const struct managed *m, struct err **err);
 
 /* managed_load.c ------------------------------------------------------------------------------- */
 

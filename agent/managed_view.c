@@ -29,6 +29,7 @@ enum renew_reason managed_due_reason(const struct managed *m, time_t now)
     struct renewal_facts facts = {
         .newest = m->newest.number > 0 ? &m->newest : NULL,
         .damaged = m->damaged,
+        .revoked = managed_is_revoked(m) && m->newest.number == m->live.number,
         .jitter = m->schedule.jitter,
     };
     return renewal_reason(m->certificate, &facts, now);
@@ -45,7 +46,7 @@ int managed_exit_status(const struct managed *m)
 {
     const struct deploy_record *r = &m->record;
 
-    if (m->live.number == 0 || m->live.not_after <= clock_now() ||
+    if (m->live.number == 0 || m->live.not_after <= clock_now() || managed_is_revoked(m) ||
         verdict_serves_other(r, m->certificate))
         return 3;
     if (m->schedule.failures > 0 || r->failures > 0 || (r->stage == DEPLOY_IDLE && r->error))
@@ -136,6 +137,8 @@ void managed_view(const struct managed *m, struct managed_view *ret)
         .config = m->certificate,
         .live = m->live.number > 0 ? &m->live : NULL,
         .newest = m->newest.number,
+        .staple = staple_facts(m->staple),
+        .revoked = managed_is_revoked(m),
         .schedule = &m->schedule,
         .record = &m->record,
         .state = state_of(m, reason),

@@ -68,8 +68,7 @@ void managed_tell(struct managed *m, const char *result)
     tickets_tell(&m->tickets, j, exit_status_for(m, result));
 }
 
-/* `result` NULL: nobody is told yet. */
-static void end_run(struct managed *m, const char *result)
+void managed_end_run(struct managed *m, const char *result)
 {
     if (result && m->run == RUN_RENEW) {
         metrics_count(services_of(m)->metrics, METRIC_RENEWALS, 1, result, NULL);
@@ -123,6 +122,7 @@ void managed_watch(struct managed *m)
         .certificate = m->certificate,
         .record = &m->record,
         .live_sha256 = m->live.sha256,
+        .generation = m->live.number,
     };
     m->recheck = recheck_start(&settings, on_proven_later, m);
 }
@@ -186,7 +186,7 @@ static void on_deployed(void *userdata)
         prune(m);
     }
     if (result) /* a repair that succeeded is no result: what it is about is told by what follows */
-        end_run(m, good && m->run == RUN_REPAIR ? NULL : result);
+        managed_end_run(m, good && m->run != RUN_RENEW ? NULL : result);
     managed_consider(m);
 }
 
@@ -195,6 +195,7 @@ static void on_switched(struct generation *g, void *userdata)
     struct managed *m = userdata;
 
     managed_take_facts(&m->live, g);
+    managed_follow_staple(m);
 }
 
 /* Loads what a deployment needs. False: over, it is tried again when the state was read again. */
@@ -215,7 +216,7 @@ static bool load_for_deploy(struct managed *m, struct generation **ret_target,
         err_free(m->schedule.error);
         m->schedule.error = take(e);
         m->unreadable = true;
-        end_run(m, "failed");
+        managed_end_run(m, "failed");
         managed_read_again(m);
         return false;
     }
@@ -234,6 +235,11 @@ void managed_deploy(struct managed *m, enum managed_run run)
     begin_run(m, run);
     if (!load_for_deploy(m, &target, &previous))
         return;
+    if (managed_wants_staple(m, target)) {
+        generation_unref(target);
+        generation_unref(previous);
+        return;
+    }
     if (m->record.stage != DEPLOY_IDLE && m->record.attempt)
         snprintf(m->attempt, sizeof m->attempt, "%s", m->record.attempt);
     struct deploy_settings settings = {
@@ -276,6 +282,7 @@ static void issuance_failed(struct managed *m, const struct err *e)
         renewal_next_try(s->failures, clock_now(), has_any ? &v : NULL, e->retry_at, random_u32());
     err_free(s->error);
     s->error = err_copy(e);
+    managed_advise(m, &s->error);
     set_string(&s->attempt, xstrdup(m->attempt));
     managed_save_schedule(m);
     log_failure(has_any ? LOG_LEVEL_WARNING : LOG_LEVEL_ERROR, e, "renewal failed", "certificate",
@@ -286,7 +293,7 @@ static void issuance_failed(struct managed *m, const struct err *e)
                   NULL);
     managed_release_slot(m);
     managed_unexpect(m);
-    end_run(m, "failed");
+    managed_end_run(m, "failed");
     managed_consider(m);
 }
 

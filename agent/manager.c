@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "agent/metrics.h"
+#include "agent/turnstile.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 
-#define WORKER_THREADS 2
+#define WORKER_THREADS  2
+#define STAPLES_AT_ONCE 16
 
 struct manager {
     struct manager_settings settings;
@@ -333,6 +335,7 @@ static bool open_services(struct manager *m, struct err **err)
     s->worker = worker_new(l, WORKER_THREADS, err);
     s->state = s->worker ? state_open(m->config->state_dir, STATE_OWN, s->worker, err) : NULL;
     s->http = s->state ? http_new(l, err) : NULL;
+    s->staples = turnstile_new(l, STAPLES_AT_ONCE);
     return s->http;
 }
 
@@ -376,6 +379,7 @@ void manager_free(struct manager *m)
     map_free(m->rollouts, free_rollout);
     timer_free(m->grant);
     timer_free(m->sweep);
+    turnstile_free(m->services.staples);
     http_free(m->services.http);
     state_free(m->services.state);
     worker_free(m->services.worker); /* first carries out what is to be saved */

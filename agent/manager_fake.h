@@ -86,7 +86,11 @@ const char *managed_name(const struct managed *m)
 
 void managed_view(const struct managed *m, struct managed_view *ret)
 {
+    static const struct staple_facts no_staple = {.status = OCSP_STATUS_TRY_LATER};
+
     *ret = m->view;
+    if (!ret->staple)
+        ret->staple = &no_staple;
     ret->config = &m->config;
     ret->schedule = &m->schedule;
     ret->record = &m->record;

@@ -31,6 +31,12 @@ static const struct value_family counters[] = {
     [METRIC_ROLLBACKS] = {"everleaf_rollbacks_total",
                           "Deployments that were turned round to the old certificate.",
                           {"certificate"}},
+    [METRIC_STAPLE_FAILURES] = {"everleaf_staple_fetch_failures_total",
+                                "Fetches of an OCSP response that brought no staple.",
+                                {"certificate"}},
+    [METRIC_CRL_FAILURES] = {"everleaf_crl_fetch_failures_total",
+                             "Fetches of revocation lists that brought none.",
+                             {NULL}},
 };
 
 static const struct value_family gauges[] = {

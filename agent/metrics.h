@@ -16,6 +16,8 @@ enum metric_counter {
     METRIC_ACME_REQUESTS,    /* issuer, operation, code */
     METRIC_DEPLOYS,          /* result */
     METRIC_ROLLBACKS,        /* certificate */
+    METRIC_STAPLE_FAILURES,  /* certificate */
+    METRIC_CRL_FAILURES,
 };
 
 enum metric_gauge {

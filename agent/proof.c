@@ -5,7 +5,9 @@
 
 #include "agent/metrics.h"
 #include "base/clock.h"
+#include "pki/ocsp.h"
 #include "pki/probe.h"
+#include "store/staple.h"
 
 #define PROBE_TIMEOUT_MS 5000
 #define PAUSE_FIRST_MS   20
@@ -28,6 +30,7 @@ struct target {
 struct proof {
     struct proof_settings settings;
     char *live_sha256;
+    struct buf staple; /* ours; empty: none */
     bool survey;
     struct target **targets;
     size_t n_targets;
@@ -71,6 +74,7 @@ void proof_free(struct proof *p)
     free(p->targets);
     timer_free(p->nothing);
     free(p->live_sha256);
+    buf_done(&p->staple);
     free(p);
 }
 
@@ -113,6 +117,36 @@ static bool is_trusted(const struct target *t, const struct probe_result *result
                    text ? text : trust);
 }
 
+/* What the staple is worth to a client: its signature is the client's business, its status and end
+ * are what servers get wrong. */
+static enum staple_seen judge_staple(const struct proof *p, const struct probe_result *result,
+                                     struct err **err)
+{
+    const struct cert *leaf = result->chain->items[0];
+    const struct buf *ours = &p->staple;
+    struct ocsp_answer a, held;
+
+    if (!result->staple && !leaf->must_staple)
+        return ours->len > 0 ? STAPLE_ABSENT : STAPLE_UNKNOWN;
+    if (!result->staple) {
+        err_set(err, ERR_REFUSED, "no OCSP staple although the certificate is must-staple");
+        return STAPLE_WRONG;
+    }
+    if (ours->len > 0 && result->staple_len == ours->len &&
+        memcmp(result->staple, ours->data, ours->len) == 0)
+        return STAPLE_OURS;
+    if (!ocsp_peek(result->staple, result->staple_len, leaf, &a, err))
+        return STAPLE_WRONG;
+    if (a.status == OCSP_STATUS_GOOD && (a.next_update == 0 || a.next_update > clock_now()))
+        return ours->len > 0 && ocsp_peek(ours->data, ours->len, leaf, &held, NULL) &&
+                       a.this_update < held.this_update
+                   ? STAPLE_OLDER
+                   : STAPLE_OTHER;
+    err_set(err, ERR_REFUSED, "its OCSP staple is %s",
+            a.status == OCSP_STATUS_GOOD ? "over" : ocsp_status_name(a.status));
+    return STAPLE_WRONG;
+}
+
 /* Notes what an endpoint showed. True when it is the expected leaf. */
 static bool row_note(const struct target *t, const struct probe_result *result)
 {
@@ -137,6 +171,13 @@ static bool row_note(const struct target *t, const struct probe_result *result)
     else if (wanted)
         err_set(&e, ERR_SYSTEM, "%s serves another certificate (serial %s, issued by %s)",
                 row->address, leaf->serial_hex, leaf->issuer_cn);
+    row->staple = STAPLE_UNKNOWN;
+    if (row->serves_live && !t->endpoint->staple_off) {
+        auto_err struct err *why = NULL;
+        row->staple = judge_staple(t->proof, result, &why);
+        if (row->staple == STAPLE_WRONG && !e)
+            err_set(&e, ERR_SYSTEM, "%s serves the certificate, but: %s", row->address, why->text);
+    }
     row_set_error(row, t->proof->survey ? NULL : e);
     return row->serves_live;
 }
@@ -181,6 +222,7 @@ static void on_surveyed(const struct probe_result *result, const struct err *e, 
     if (result) {
         bool live = row_note(t, result);
         row->baseline = live ? BASELINE_OLD : BASELINE_OTHER;
+        row->stapled = result->staple != NULL;
     } else {
         row_note_silence(t, e);
         row->baseline = BASELINE_SILENT;
@@ -206,6 +248,30 @@ static void target_matched(struct target *t)
     }
 }
 
+/* Whether it is worth waiting for another staple. One that never stapled is not configured to. */
+static bool is_staple_coming(const struct target *t)
+{
+    const struct endpoint_row *row = target_row(t);
+
+    return row->staple == STAPLE_WRONG || row->staple == STAPLE_OLDER ||
+           (row->staple == STAPLE_ABSENT && row->stapled);
+}
+
+/* The leaf is right: a staple that does not come is told, but no reason to go back. */
+static void await_staple(struct target *t)
+{
+    int64_t left = t->deadline_ms - clock_boot_ms();
+
+    if (t->proof->settings.one_look || left <= 0) {
+        target_settle(t);
+        return;
+    }
+    int64_t pause = t->pause_ms < left ? t->pause_ms : left;
+    t->pause_ms = t->pause_ms * 2 < PAUSE_MAX_MS ? t->pause_ms * 2 : PAUSE_MAX_MS;
+    timer_free(t->pause);
+    t->pause = timer_after(t->proof->settings.services->loop, pause, probe_again, t);
+}
+
 static void on_probed(const struct probe_result *result, const struct err *e, void *userdata)
 {
     struct target *t = userdata;
@@ -218,6 +284,8 @@ static void on_probed(const struct probe_result *result, const struct err *e, vo
     } else if (!row_note(t, result)) {
         t->matches = 0;
         target_retry(t);
+    } else if (is_staple_coming(t)) {
+        await_staple(t);
     } else {
         t->matches++;
         target_matched(t);
@@ -319,6 +387,9 @@ static struct proof *proof_new(const struct proof_settings *settings, bool surve
     struct proof *p = xcalloc(1, sizeof *p);
     p->settings = *settings;
     p->live_sha256 = xstrdup(settings->live_sha256);
+    if (settings->generation > 0)
+        (void)!staple_load(settings->services->state, settings->certificate->name,
+                           settings->generation, &p->staple, NULL);
     p->survey = survey;
     p->fn = fn;
     p->userdata = userdata;
@@ -384,7 +455,7 @@ bool proof_row_is_settled(const struct config_server *server, const struct serve
 {
     const struct config_endpoint *endpoint = row_endpoint(server, e);
 
-    if (!endpoint || e->serves_live)
+    if (!endpoint || (e->serves_live && e->staple != STAPLE_WRONG))
         return true;
     /* Of the addresses of a name only those that answered at the baseline count ("localhost" has
      * two, and few servers listen on both). */

@@ -21,6 +21,7 @@ struct proof_settings {
     struct server_row *row;
     /* The leaf that counts as ours; for a survey the one live now, or NULL. */
     const char *live_sha256;
+    int64_t generation; /* of that leaf: its staple is looked for as well; 0: not */
     /* Boot clock; until then the processes of before a reload may still answer beside the new ones.
      */
     int64_t overlap_until_ms;

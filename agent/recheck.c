@@ -104,6 +104,7 @@ static void look_again(void *userdata)
             .server = c->servers[i],
             .row = deploy_record_server(r->settings.record, c->servers[i]->server.name),
             .live_sha256 = r->live_sha256,
+            .generation = r->settings.generation,
             .one_look = true,
         };
         bool known = verdict_knows_server(r->settings.record, c->servers[i], c->name);

@@ -17,6 +17,7 @@ struct recheck_settings {
     struct deploy_record
         *record; /* rows and error are updated at each look; nothing else may change it */
     const char *live_sha256;
+    int64_t generation; /* of that leaf */
 };
 
 struct recheck;

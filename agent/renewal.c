@@ -12,7 +12,7 @@ const char *renew_reason_name(enum renew_reason reason)
     static const char *const names[] = {
         [RENEW_NOT_DUE] = NULL,        [RENEW_MISSING] = NULL,    [RENEW_DAMAGED] = "damaged",
         [RENEW_NAMES] = "names",       [RENEW_KEY] = "key",       [RENEW_ISSUER] = "issuer",
-        [RENEW_LIFETIME] = "lifetime", [RENEW_FORCED] = "forced",
+        [RENEW_LIFETIME] = "lifetime", [RENEW_FORCED] = "forced", [RENEW_REVOKED] = "revoked",
     };
     return names[reason];
 }
@@ -63,6 +63,8 @@ enum renew_reason renewal_reason(const struct config_certificate *c,
         return RENEW_DAMAGED;
     if (!newest)
         return RENEW_MISSING;
+    if (facts->revoked)
+        return RENEW_REVOKED;
     if (!same_names(&c->names, &newest->names))
         return RENEW_NAMES;
     if (newest->key_type && strcmp(newest->key_type, key_type_name(c->key_type)) != 0)

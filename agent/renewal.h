@@ -12,6 +12,7 @@
 enum renew_reason {
     RENEW_NOT_DUE,
     RENEW_MISSING,  /* there is no live generation */
+    RENEW_REVOKED,  /* by its CA */
     RENEW_DAMAGED,  /* files of the live generation are missing or torn */
     RENEW_NAMES,    /* the configuration names others */
     RENEW_KEY,      /* another key type is configured */
@@ -29,6 +30,7 @@ struct validity {
 struct renewal_facts {
     const struct generation_facts *newest; /* that can be used, or NULL */
     bool damaged;                          /* there is a newer one that cannot */
+    bool revoked;                          /* the newest one is */
     double jitter;                         /* 0..1, fixed per certificate */
 };
 

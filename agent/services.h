@@ -6,6 +6,7 @@
 #include "base/worker.h"
 #include "store/state.h"
 
+struct turnstile;
 struct metrics;
 
 struct services {
@@ -14,4 +15,5 @@ struct services {
     struct http *http;
     struct state *state;
     struct metrics *metrics;
+    struct turnstile *staples; /* OCSP fetches at once */
 };

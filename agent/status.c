@@ -16,16 +16,6 @@ static json_t *number_or_null(int64_t n)
 
 /* Certificates --------------------------------------------------------------------------------- */
 
-static json_t *staple_json(void)
-{
-    json_t *j = json_object();
-
-    json_put_str(j, "status", "none");
-    json_put_time(j, "this_update", 0);
-    json_put_time(j, "next_update", 0);
-    return j;
-}
-
 static json_t *ari_json(void)
 {
     json_t *j = json_object();
@@ -105,8 +95,11 @@ static json_t *certificate_json(const struct managed_view *v)
     json_put_str(j, "state", v->state);
     json_put(j, "generation", number_or_null(v->live ? v->live->number : 0));
     json_put(j, "newest_generation", number_or_null(v->newest));
-    json_put(j, "live", managed_cert_json(v->live));
-    json_put(j, "staple", staple_json());
+    json_t *live = managed_cert_json(v->live);
+    if (v->live)
+        json_put_bool(live, "revoked", v->revoked);
+    json_put(j, "live", live);
+    json_put(j, "staple", staple_json(v->staple, clock_now()));
     json_put(j, "renew", renew_json(v));
     json_put_int(j, "failures", (int64_t)v->schedule->failures + v->record->failures);
     json_put_time(j, "next_try", v->next_try);
@@ -185,12 +178,14 @@ static void view_of(const struct source *s, size_t i, struct managed_view *ret)
 {
     static const struct schedule no_schedule;
     static const struct deploy_record no_record;
+    static const struct staple_facts no_staple = {.status = OCSP_STATUS_TRY_LATER};
 
     if (s->manager)
         managed_view(manager_at(s->manager, i), ret);
     else
         *ret = (struct managed_view){.name = s->config->certificates[i]->name,
                                      .config = s->config->certificates[i],
+                                     .staple = &no_staple,
                                      .schedule = &no_schedule,
                                      .record = &no_record,
                                      .state = "missing",

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "store/output.h"
+#include "store/staple.h"
 
 struct write {
     struct switchover *switchover;
@@ -84,12 +85,14 @@ static void on_live(const struct err *e, void *userdata)
         switchover_finish(s);
         return;
     }
+    auto_buf struct buf staple = {0};
+    (void)!staple_load(s->services->state, c->name, s->generation->number, &staple, NULL);
     s->open = s->n_writes = c->n_outputs;
     s->writes = xcalloc(s->n_writes, sizeof *s->writes);
     for (size_t i = 0; i < s->n_writes; i++) {
         s->writes[i].switchover = s;
         s->writes[i].output = &c->outputs[i];
-        s->writes[i].job = output_write(s->services->worker, &c->outputs[i], s->generation,
+        s->writes[i].job = output_write(s->services->worker, &c->outputs[i], s->generation, &staple,
                                         on_written, &s->writes[i]);
     }
 }

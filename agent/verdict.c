@@ -71,7 +71,7 @@ static void judge_server(const struct config_server *server, struct server_row *
         if (proof_row_is_settled(server, row, e))
             continue;
         open++;
-        if (e->baseline == BASELINE_OLD)
+        if (e->baseline == BASELINE_OLD && !e->serves_live)
             blame(server, e, t);
         else
             raise_alarm(server, row, e, t);

@@ -17,6 +17,7 @@ void bundle_init(struct bundle *b)
         buf_init(&b->parts[i], BUNDLE_PART_MAX);
         b->parts[i].wipe = true;
     }
+    buf_init(&b->staple, BUNDLE_PART_MAX);
 }
 
 void bundle_make(struct bundle *b, const struct chain *chain, const struct secret *key_pem)
@@ -36,6 +37,7 @@ void bundle_done(struct bundle *b)
 {
     for (size_t i = 0; i < BUNDLE_PARTS; i++)
         buf_done(&b->parts[i]);
+    buf_done(&b->staple);
 }
 
 char *bundle_digest(const struct bundle *b)

@@ -25,6 +25,7 @@ extern const char *const bundle_names[BUNDLE_PARTS]; /* "chain.pem", ... */
 
 struct bundle {
     struct buf parts[BUNDLE_PARTS]; /* wiped when freed */
+    struct buf staple;              /* DER; empty: none. Comes and goes, so it is no part */
 };
 /* Every part empty. */
 void bundle_init(struct bundle *b);

@@ -106,13 +106,15 @@ static void done(void *task)
 }
 
 struct output_job *output_write(struct worker *w, const struct output *o, struct generation *g,
-                                save_fn *fn, void *userdata)
+                                const struct buf *staple, save_fn *fn, void *userdata)
 {
     struct output_job *j = xcalloc(1, sizeof *j);
 
     j->type = o->type;
     j->settings = copy_settings(o->type, o->settings);
     bundle_make(&j->bundle, g->chain, g->key_pem);
+    if (staple)
+        buf_add(&j->bundle.staple, staple->data, staple->len);
     j->fn = fn;
     j->userdata = userdata;
     j->job = job_start(w, run, done, drop, j);

@@ -40,9 +40,9 @@ extern const struct output_type *const output_type_all[];
 const struct output_type *output_type_find(const char *name);
 void output_done(struct output *o); /* frees settings by the type's fields */
 
-/* write() on the worker. It has copies of all it needs: once started it is carried out, whatever
- * becomes of the output or the handle. */
+/* write() on the worker, with that staple (NULL or empty: none). It has copies of all it needs:
+ * once started it is carried out, whatever becomes of the output or the handle. */
 struct output_job;
 struct output_job *output_write(struct worker *w, const struct output *o, struct generation *g,
-                                save_fn *fn, void *userdata);
+                                const struct buf *staple, save_fn *fn, void *userdata);
 void output_job_free(struct output_job *j);

@@ -81,6 +81,7 @@ struct save *staple_save(struct state *s, const char *certificate, int64_t numbe
 bool staple_load(struct state *s, const char *certificate, int64_t number, struct buf *ret,
                  struct err **err)
 {
+    buf_done(ret);
     buf_init(ret, STAPLE_MAX);
     auto_close int fd = open_generation(s, certificate, number, err);
 

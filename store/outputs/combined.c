@@ -1,5 +1,6 @@
 /* Key, certificate and chain in one PEM file: HAProxy, Postfix, lighttpd, and programs that re-read
  * their file at any moment. */
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,7 +11,8 @@
 #include "store/owner.h"
 #include "store/path.h"
 
-#define CONTENT_MAX (2 * BUNDLE_PART_MAX)
+#define CONTENT_MAX   (2 * BUNDLE_PART_MAX)
+#define STAPLE_SUFFIX ".ocsp"
 
 struct combined {
     char *path;
@@ -101,6 +103,7 @@ static void paths(const void *settings, struct strv *ret)
     const struct combined *s = settings;
 
     strv_add(ret, s->path);
+    strv_addf(ret, "%s" STAPLE_SUFFIX, s->path);
 }
 
 static void content(const struct combined *s, const struct bundle *b, struct buf *ret)
@@ -114,6 +117,45 @@ static void content(const struct combined *s, const struct bundle *b, struct buf
     }
 }
 
+/* PATH.ocsp, where HAProxy looks for it: made, replaced or removed. */
+static bool write_staple(int dirfd, const char *name, const struct bundle *b, struct file_mode mode,
+                         struct err **err)
+{
+    auto_free char *staple = xasprintf("%s" STAPLE_SUFFIX, name);
+    struct folder_file file = {staple, b->staple.data, b->staple.len, mode};
+
+    if (b->staple.len == 0)
+        return !folder_may_replace(dirfd, staple, NULL, NULL) || file_remove(dirfd, staple, err);
+    if (folder_has(dirfd, &file))
+        return true;
+    return folder_may_replace(dirfd, staple, NULL, err) && folder_replace(dirfd, &file, 1, err);
+}
+
+static bool has_staple(int dirfd, const char *name, const struct bundle *b, struct file_mode mode)
+{
+    auto_free char *staple = xasprintf("%s" STAPLE_SUFFIX, name);
+    struct folder_file file = {staple, b->staple.data, b->staple.len, mode};
+
+    if (b->staple.len > 0)
+        return folder_has(dirfd, &file);
+    return faccessat(dirfd, staple, F_OK, AT_SYMLINK_NOFOLLOW) != 0;
+}
+
+static bool write_pem(int dirfd, const char *name, const struct buf *text, struct file_mode mode,
+                      struct err **err)
+{
+    struct folder_file file = {name, text->data, text->len, mode};
+
+    if (folder_has(dirfd, &file))
+        return true;
+    if (!folder_may_replace(dirfd, name, NULL, err))
+        return false;
+    folder_sweep(dirfd, &name, 1);
+    return folder_replace(dirfd, &file, 1, err);
+}
+
+/* The staple first: one that a program does not know yet is ignored, while a certificate with its
+ * predecessor's staple may be refused. */
 static bool write_combined(const void *settings, const struct bundle *b, struct err **err)
 {
     const struct combined *s = settings;
@@ -128,13 +170,8 @@ static bool write_combined(const void *settings, const struct bundle *b, struct 
     auto_close int dirfd = path_open_parent(s->path, true, &name, err);
     if (dirfd < 0)
         return false;
-    struct folder_file file = {name, text.data, text.len, mode};
-    if (folder_has(dirfd, &file))
-        return true;
-    if (!folder_may_replace(dirfd, name, NULL, err))
-        return err_wrap(err, "%s", s->path);
-    folder_sweep(dirfd, &name, 1);
-    return folder_replace(dirfd, &file, 1, err) || err_wrap(err, "%s", s->path);
+    return (write_staple(dirfd, name, b, mode, err) && write_pem(dirfd, name, &text, mode, err)) ||
+           err_wrap(err, "%s", s->path);
 }
 
 static bool holds(const void *settings, const struct bundle *b)
@@ -150,7 +187,7 @@ static bool holds(const void *settings, const struct bundle *b)
     mode.mode = s->mode;
     auto_close int dirfd = path_open_parent(s->path, false, &name, NULL);
     struct folder_file file = {name, text.data, text.len, mode};
-    return dirfd >= 0 && folder_has(dirfd, &file);
+    return dirfd >= 0 && folder_has(dirfd, &file) && has_staple(dirfd, name, b, mode);
 }
 
 /* The key's own block: a long chain beside it is no business of the key's parser. */

@@ -516,12 +516,12 @@ static void the_job_outlives_the_configuration(void **state)
         skip();
     test_open(t);
     test_generation(t, "www");
-    output_write(t->worker, &o, t->made, test_on_save, t);
+    output_write(t->worker, &o, t->made, NULL, test_on_save, t);
     output_done(&o);
     test_wait_good(t);
     o = make(t, "");
     test_serves(&o, generation_sha256(t->made));
-    struct output_job *j = output_write(t->worker, &o, t->made, test_on_save, t);
+    struct output_job *j = output_write(t->worker, &o, t->made, NULL, test_on_save, t);
     output_done(&o);
     output_job_free(j); /* ends unheard */
     worker_free(take(t->worker));
@@ -536,7 +536,7 @@ static void a_failed_job_tells_why(void **state)
     test_open(t);
     test_generation(t, "www");
     test_put(test_path(t, "out"), "", 0600);
-    output_write(t->worker, &o, t->made, test_on_save, t);
+    output_write(t->worker, &o, t->made, NULL, test_on_save, t);
     test_wait(t);
     test_says(t->error, "/out");
     assert_int_equal(t->error->code, ENOTDIR);

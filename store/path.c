@@ -28,6 +28,17 @@ static bool is_last(const struct walk *w)
     return w->rest[strspn(w->rest, "/")] == '\0';
 }
 
+/* Always the same name, so that a killed attempt leaves at most one empty folder, which the next
+ * one takes away. Where somebody else holds it, one that nobody could have prepared. */
+static char *temp_folder(int dirfd, const char *name)
+{
+    auto_free char *temp = xasprintf(".%.200s.everleaf-new", name);
+
+    if (unlinkat(dirfd, temp, AT_REMOVEDIR) != 0 && errno != ENOENT)
+        return folder_random_name(".new.everleaf-");
+    return take(temp);
+}
+
 /* Made under its name: an empty folder that nobody reads yet. */
 static int make_folder(struct walk *w, const char *name, struct err **err)
 {
@@ -35,11 +46,12 @@ static int make_folder(struct walk *w, const char *name, struct err **err)
 
     if (is_last(w))
         mode = w->mode;
-    auto_free char *temp = folder_random_name(".new.everleaf-");
+    auto_free char *temp = temp_folder(w->fd, name);
     if (!folder_write(w->fd, temp, NULL, 0, mode, err))
         return -1;
     if (renameat2(w->fd, temp, w->fd, name, RENAME_NOREPLACE) != 0 &&
-        (errno != EINVAL || renameat(w->fd, temp, w->fd, name) != 0) && errno != EEXIST) {
+        (errno != EINVAL || renameat(w->fd, temp, w->fd, name) != 0) && errno != EEXIST &&
+        errno != ENOENT) { /* another job makes the same one: its folder is as good */
         err_set_errno(err, errno, "creating the folder %s of %s", name, w->path);
         (void)!unlinkat(w->fd, temp, AT_REMOVEDIR);
         return -1;
@@ -47,7 +59,10 @@ static int make_folder(struct walk *w, const char *name, struct err **err)
     (void)!unlinkat(w->fd, temp, AT_REMOVEDIR); /* somebody else was faster */
     if (!file_sync_dir(w->fd, err))
         return -1;
-    return openat(w->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(w->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        err_set_errno(err, errno, "opening the folder %s of %s", name, w->path);
+    return fd;
 }
 
 static bool follow_link(struct walk *w, const char *name, struct err **err)

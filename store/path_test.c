@@ -25,6 +25,22 @@ static void makes_the_folders_on_the_way(void **state)
     assert_int_equal(test_count(test_path(t, "a"), ""), 1);
 }
 
+static void takes_away_what_a_killed_attempt_left(void **state)
+{
+    struct test_store *t = *state;
+
+    mkdir(test_path(t, ".a.everleaf-new"), 0700);
+    auto_close int fd = path_open_folder(test_path(t, "a"), true, last, NULL);
+    assert_true(fd >= 0);
+    assert_false(test_exists(test_path(t, ".a.everleaf-new")));
+
+    mkdir(test_path(t, ".b.everleaf-new"), 0700); /* somebody else's: not empty */
+    mkdir(test_path(t, ".b.everleaf-new/x"), 0700);
+    auto_close int other = path_open_folder(test_path(t, "b"), true, last, NULL);
+    assert_true(other >= 0);
+    assert_true(test_exists(test_path(t, ".b.everleaf-new/x")));
+}
+
 static void follows_our_symlinks(void **state)
 {
     struct test_store *t = *state;
@@ -84,6 +100,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(makes_the_folders_on_the_way),
+        STORE_TEST(takes_away_what_a_killed_attempt_left),
         STORE_TEST(follows_our_symlinks),
         STORE_TEST(a_loop_of_symlinks_ends),
         STORE_TEST(does_not_follow_the_symlink_of_another_user),

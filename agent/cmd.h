@@ -41,8 +41,9 @@ extern const char cmd_common_help[];        /* the options of every verb */
 /* A line of a help text that tells an option: "  --sni NAME  the name to ask for". Not ended by
  * NUL: the parts point into the text. Completion and manual are made from them. */
 struct cmd_help_option {
-    const char *name, *value,
-        *text; /* "--sni", "NAME" (length 0: a switch), the rest of the line */
+    const char *name;  /* "--sni" */
+    const char *value; /* "NAME"; length 0: a switch */
+    const char *text;  /* the rest of the line */
     size_t name_len, value_len, text_len;
 };
 /* The next such line from *at on, which moves behind it; false: no more. */

@@ -219,6 +219,13 @@ static void forget_failures(struct managed *m, time_t now)
     managed_save_schedule(m);
 }
 
+/* No renewal and no deployment now; `waits` as in go_to_sleep. */
+static void rest(struct managed *m, time_t waits)
+{
+    if (m->retired || (!managed_restaple(m) && !look_after_outputs(m)))
+        go_to_sleep(m, waits);
+}
+
 void managed_consider(struct managed *m)
 {
     if (managed_is_busy(m))
@@ -248,8 +255,8 @@ void managed_consider(struct managed *m)
     if (due && waits == 0) {
         m->queued = true;
         m->host->want_slot(m, m->host->userdata);
-    } else if (m->retired || (!managed_restaple(m) && !look_after_outputs(m))) {
-        go_to_sleep(m, waits);
+    } else {
+        rest(m, waits);
     }
 }
 

@@ -7,10 +7,10 @@
 #include "base/json.h"
 
 struct schedule {
-    double jitter;       /* 0..1, drawn once */
-    int failures;        /* renewals failed in a row */
-    time_t next_try;     /* not before this instant; 0: no back-off */
-    time_t renew_at;     /* when the newest generation becomes due: for readers, worked out anew here */
+    double jitter;   /* 0..1, drawn once */
+    int failures;    /* renewals failed in a row */
+    time_t next_try; /* not before this instant; 0: no back-off */
+    time_t renew_at; /* when the newest generation becomes due: for readers, worked out anew here */
     struct err *error;   /* of the last failure, or NULL */
     time_t last_success; /* a new certificate was accepted */
     char *attempt;       /* id of the last attempt */

@@ -14,6 +14,7 @@
  * are left are still done for what could be written, and the deployment ends as failed, to be tried
  * again. */
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/deploy_private.h"
 #include "agent/metrics.h"
@@ -80,6 +81,8 @@ struct hook_event deploy_event(const struct deploy *d, struct strv *texts)
     strv_add(texts, live);
     strv_addf(texts, "%s/fullchain.pem", live);
     strv_addf(texts, "%s/privkey.pem", live);
+    strv_addf(texts, "%s/ocsp.der", live);
+    bool stapled = access(texts->items[4], F_OK) == 0;
     return (struct hook_event){
         .certificate = c->name,
         .names = texts->items[0],
@@ -88,6 +91,7 @@ struct hook_event deploy_event(const struct deploy *d, struct strv *texts)
         .dir = texts->items[1],
         .fullchain = texts->items[2],
         .key = texts->items[3],
+        .staple = stapled ? texts->items[4] : NULL,
         .serial = g->chain->items[0]->serial_hex,
         .old_serial = old ? old->chain->items[0]->serial_hex : NULL,
     };

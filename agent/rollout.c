@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/metrics.h"
+#include "agent/pair_check.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -26,7 +27,8 @@ struct rollout_call {
     enum rollout_kind kind;
     struct rollout_pass *pass;
     bool running; /* part of the run under way */
-    char *certificate, *names, *reason, *attempt, *dir, *fullchain, *key, *serial, *old_serial;
+    char *certificate, *names, *reason, *attempt, *dir, *fullchain, *key, *staple, *serial,
+        *old_serial;
     rollout_fn *fn;
     void *userdata;
 };
@@ -43,10 +45,11 @@ struct rollout {
     struct timer *turn;   /* a look at what to do next, on a later turn */
     struct timer *gather; /* the batch closes at the latest then */
     bool gathered;
-    int64_t failed_at_ms; /* boot clock of the last failed reload, 0: none */
-    struct hook_job *job;
-    enum rollout_kind kind; /* of the run under way */
-    char *certificates;     /* of the run under way, comma-separated */
+    int64_t failed_at_ms;          /* boot clock of the last failed reload, 0: none */
+    struct hook_job *job;          /* one of these while something runs */
+    struct pair_check *pair_check; /* behind the server's own check */
+    enum rollout_kind kind;        /* of the run under way */
+    char *certificates;            /* of the run under way, comma-separated */
     struct hook_certificate *batch;
     int64_t started_ms;
 };
@@ -78,6 +81,7 @@ static void call_free(struct rollout_call *c)
     free(c->dir);
     free(c->fullchain);
     free(c->key);
+    free(c->staple);
     free(c->serial);
     free(c->old_serial);
     free(c);
@@ -88,6 +92,7 @@ void rollout_free(struct rollout *r)
     if (!r)
         return;
     hook_job_free(r->job);
+    pair_check_free(r->pair_check);
     timer_free(r->turn);
     timer_free(r->gather);
     while (r->calls) {
@@ -108,9 +113,14 @@ void rollout_free(struct rollout *r)
     free(r);
 }
 
+static bool is_busy(const struct rollout *r)
+{
+    return r->job || r->pair_check;
+}
+
 static void adopt_server(struct rollout *r)
 {
-    if (!r->next_config || r->job)
+    if (!r->next_config || is_busy(r))
         return;
     config_unref(r->config);
     r->config = take(r->next_config);
@@ -267,6 +277,7 @@ static struct hook_event run_event(struct rollout *r)
                 .dir = c->dir,
                 .fullchain = c->fullchain,
                 .key = c->key,
+                .staple = c->staple,
                 .serial = c->serial,
                 .old_serial = c->old_serial,
             };
@@ -343,11 +354,8 @@ static bool has_running(const struct rollout *r)
     return false; /* all were cancelled since */
 }
 
-static void on_checked(const struct err *e, void *userdata)
+static void judge_check(struct rollout *r, const struct err *e)
 {
-    struct rollout *r = userdata;
-
-    r->job = NULL;
     if (e || r->kind == ROLLOUT_CHECK || !has_running(r)) {
         run_finish(r, &(struct rollout_result){
                           .error = e, .check_failed = e != NULL, .reload = RELOAD_NOTHING});
@@ -356,6 +364,26 @@ static void on_checked(const struct err *e, void *userdata)
     struct hook_event event = run_event(r);
     r->started_ms = clock_boot_ms();
     r->job = server_reload(&r->server->server, r->services->loop, &event, on_reloaded, r);
+}
+
+static void on_pairs_checked(const struct err *e, void *userdata)
+{
+    struct rollout *r = userdata;
+
+    r->pair_check = NULL;
+    judge_check(r, e);
+}
+
+static void on_checked(const struct err *e, void *userdata)
+{
+    struct rollout *r = userdata;
+    const struct server *s = &r->server->server;
+
+    r->job = NULL;
+    if (!e && s->type->pairs && !s->check_off)
+        r->pair_check = pair_check_start(r->services, r->config, r->server, on_pairs_checked, r);
+    else
+        judge_check(r, e);
 }
 
 static void run_start(struct rollout *r, enum rollout_kind kind)
@@ -408,7 +436,7 @@ static void rollout_turn(void *userdata)
 
     timer_free(r->turn);
     r->turn = NULL;
-    if (r->job)
+    if (is_busy(r))
         return; /* the end of the run looks again */
     adopt_server(r);
     if (count_calls(r, ROLLOUT_CHECK) > 0) {
@@ -443,6 +471,7 @@ struct rollout_call *rollout_start(struct rollout *r, enum rollout_kind kind,
         .dir = xstrdup(event->dir),
         .fullchain = xstrdup(event->fullchain),
         .key = xstrdup(event->key),
+        .staple = xstrdup(event->staple),
         .serial = xstrdup(event->serial),
         .old_serial = xstrdup(event->old_serial),
         .fn = fn,

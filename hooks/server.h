@@ -63,6 +63,10 @@ struct server_type {
                            struct problems *problems); /* may be NULL */
     /* The server's own check ("nginx -t") as argv; false: it has none. Owned strings. */
     bool (*check_argv)(const struct server *s, struct strv *ret_argv);
+    /* For a server that its own check does not protect from a pair that does not match: which files
+     * its configuration pairs, certificate and key in turn. Reads files, so call it on a worker;
+     * what cannot be read is left out. May be NULL. */
+    void (*pairs)(const struct server *s, struct strv *ret);
     /* Starts the reload; fn on a later turn. */
     struct hook_job *(*reload)(const struct server *s, struct loop *l,
                                const struct hook_event *event, reload_fn *fn, void *userdata);

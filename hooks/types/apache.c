@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hooks/apache_config.h"
 #include "hooks/daemon.h"
 
 #define DEBIAN "/usr/sbin/apache2"
@@ -49,6 +50,17 @@ static bool apache_check_argv(const struct server *s, struct strv *ret_argv)
     return true;
 }
 
+static void apache_pairs(const struct server *s, struct strv *ret)
+{
+    static const char *const places[] = {"/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf"};
+    const struct daemon *d = s->settings;
+
+    if (d->config)
+        apache_config_pairs(d->config, ret);
+    for (size_t i = 0; !d->config && i < ARRAY_LEN(places); i++)
+        apache_config_pairs(places[i], ret);
+}
+
 static struct hook_job *apache_reload(const struct server *s, struct loop *l,
                                       const struct hook_event *event, reload_fn *fn, void *userdata)
 {
@@ -69,5 +81,6 @@ const struct server_type server_type_apache = {
     .settings_size = sizeof(struct daemon),
     .fields = fields,
     .check_argv = apache_check_argv,
+    .pairs = apache_pairs,
     .reload = apache_reload,
 };

@@ -158,7 +158,9 @@ static void on_reply(const struct http_reply *r, const struct err *e, void *user
     }
     err_free(f->err);
     f->err = why;
-    go_on(f, r || (e && e->kind == ERR_REFUSED));
+    /* Some responders close the connection on a GET they do not like; without a connection (an
+     * errno) a POST gets no further. */
+    go_on(f, r || e->kind == ERR_REFUSED || e->code == 0);
 }
 
 static void ask(void *userdata)

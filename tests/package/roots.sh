@@ -59,10 +59,16 @@ mount_over() { # mount_over MOUNTPOINT UPPER LOWER...: the first LOWER is on top
         mounted+=("$at")
 }
 
+unmount() { # unmount MOUNTPOINT
+    if mountpoint -q "$1"; then
+        umount "$1" 2>/dev/null || umount -l "$1"
+    fi
+}
+
 unmount_all() {
     local at
     for at in ${mounted[@]+"${mounted[@]}"}; do
-        umount "$at" 2>/dev/null || umount -l "$at"
+        unmount "$at"
     done
     mounted=()
 }
@@ -77,11 +83,11 @@ layer() {
         rm -rf "$upper" "$upper.work"
         mount_over "$at" "$upper" "$base" || return 1
         if ! run_in "$at" sh -c "$line" >"$upper.log" 2>&1; then
-            umount "$at"
+            unmount "$at"
             tail -n 20 "$upper.log" >&2
             return 1
         fi
-        umount "$at"
+        unmount "$at"
         rmdir "$at"
         echo "$line" >"$upper.made"
     fi
@@ -98,7 +104,7 @@ builder() {
         apt-get -qq -y build-dep --no-install-recommends /packaging # ${depends%% *}"
     local rc=$?
     run_options=()
-    return $rc
+    return "$rc"
 }
 
 # build_deb SUITE FOLDER: everleaf_*.deb, built from this tree in a root that has only the build
@@ -121,7 +127,7 @@ build_deb() {
         mkdir -p "$to"
         cp "$at"/build/*.deb "$at"/build/*.changes "$at"/build/*.buildinfo "$to/"
     fi
-    umount "$at"
+    unmount "$at"
     rm -rf "$work"
-    return $rc
+    return "$rc"
 }

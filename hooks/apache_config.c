@@ -170,7 +170,8 @@ static void read_line(struct reading *r, const char *line)
         whole = xstrdup(line);
     bool known = !strstr(whole, "${");
     size_t n = split(whole, words);
-    if (n == 0 || words[0][0] == '#' || read_section(r, words[0]) || n < 2 || !known)
+    if (n == 0 || words[0][0] == '#' || read_section(r, words[0]) || n < 2 || !known ||
+        *words[1] == '\0')
         return;
     read_directive(r, words[0], words[1], n > 2 ? words[2] : NULL);
 }

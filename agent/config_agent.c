@@ -86,7 +86,8 @@ const struct field config_agent_fields[] = {
      .done = done_listen,
      .preset = DEFAULT_LISTEN,
      .kind = "\"host:port\", \":port\", \"[v6]:port\", \"unix:/path\", a list of them, or off",
-     .help = "read-only HTTP: `/metrics`, `/status`, `/healthz`, `/readyz`"},
+     .help = "read-only HTTP: `/` (a page for people), `/metrics`, `/status`, `/healthz`, "
+             "`/readyz`"},
     {.name = "metrics_file",
      .type = FIELD_PATH,
      AT(metrics_file),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "agent/exposition.h"
+#include "agent/page.h"
 #include "agent/status.h"
 #include "base/httpd.h"
 #include "base/log.h"
@@ -12,6 +13,8 @@
 #define CONNECTIONS_MAX 32
 #define RETRY_FIRST_MS  1000
 #define RETRY_MAX_MS    60000
+#define PAGE_MAX        (32 * 1024 * 1024)
+#define PAGE_DIGITS_MAX 6
 #define NAMES_MAX       (64 * 1024) /* of /readyz */
 
 struct place {
@@ -71,6 +74,47 @@ static void answer_metrics(const struct manager *m, const struct httpd_request *
            buf_take(&text));
 }
 
+/* What comes behind `prefix` in the path; NULL when it does not begin with it. */
+static const char *path_rest(const char *path, const char *prefix)
+{
+    size_t len = strlen(prefix);
+
+    return strncmp(path, prefix, len) == 0 ? path + len : NULL;
+}
+
+/* "/" or "/page/N"; 0: none. */
+static size_t page_number(const char *path)
+{
+    const char *digits = path_rest(path, "/page/");
+    size_t n = 0;
+
+    if (strcmp(path, "/") == 0)
+        return 1;
+    if (!digits || !*digits || strlen(digits) > PAGE_DIGITS_MAX)
+        return 0;
+    for (; *digits >= '0' && *digits <= '9'; digits++)
+        n = n * 10 + (size_t)(*digits - '0');
+    return *digits ? 0 : n;
+}
+
+/* False: it is no page. */
+static bool answer_page(const struct manager *m, const char *path, struct httpd_reply *reply)
+{
+    const char *name = path_rest(path, "/certificate/");
+    size_t page = page_number(path);
+    auto_buf struct buf html;
+
+    buf_init(&html, PAGE_MAX);
+    if (!(page > 0 && page_write(m, page, &html)) &&
+        !(name && page_write_certificate(m, name, &html)))
+        return false;
+    if (html.overflow)
+        answer_text(reply, 500, "too much for one page\n");
+    else
+        answer(reply, 200, "text/html; charset=utf-8", buf_take(&html));
+    return true;
+}
+
 /* That this runs says that the loop turns. */
 static void answer_health(const struct manager *m, const struct httpd_request *request,
                           struct httpd_reply *reply)
@@ -126,7 +170,8 @@ static void on_request(const struct httpd_request *request, struct httpd_reply *
             return;
         }
     }
-    answer_text(reply, 404, "not found\n");
+    if (!answer_page(place->listener->manager, request->path, reply))
+        answer_text(reply, 404, "not found\n");
 }
 
 /* Life

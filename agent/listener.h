@@ -1,4 +1,5 @@
-/* The read-only HTTP listener (product.md section 8): /status, /metrics, /healthz, /readyz. A busy
+/* The read-only HTTP listener (product.md section 8): the status page
+ * (/, /page/N, /certificate/NAME), /status, /metrics, /healthz, /readyz. A busy
  * port is a warning and tried again, never fatal. */
 #pragma once
 

@@ -103,7 +103,10 @@ json_t *managed_cert_json(const struct generation_facts *f)
         return json_null();
     json_t *j = json_object();
 
+    json_put_str(j, "serial", f->serial);
     json_put_str(j, "sha256", f->sha256);
+    json_put_str(j, "issuer_cn", f->issuer_cn);
+    json_put_time(j, "not_before", f->not_before);
     json_put_time(j, "not_after", f->not_after);
     return j;
 }

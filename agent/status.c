@@ -82,7 +82,7 @@ static json_t *servers_json(const struct managed_view *v)
     return list;
 }
 
-static json_t *certificate_json(const struct managed_view *v)
+json_t *status_certificate(const struct managed_view *v)
 {
     json_t *j = json_object();
 
@@ -203,7 +203,7 @@ static json_t *certificates_json(const struct source *s, const char *name, int *
         view_of(s, i, &v);
         if (name && strcmp(v.name, name) != 0)
             continue;
-        json_t *j = certificate_json(&v);
+        json_t *j = status_certificate(&v);
         if (name)
             json_put(j, "history", s->state ? state_history(s->state, name) : json_array());
         json_array_append_new(list, j);
@@ -236,13 +236,25 @@ static json_t *make_document(const struct source *s, const char *name, struct er
     return j;
 }
 
+static struct source source_of(const struct manager *m, bool running)
+{
+    return (struct source){.config = manager_config(m),
+                           .manager = m,
+                           .state = manager_services(m)->state,
+                           .config_error = manager_reload_error(m),
+                           .running = running};
+}
+
+json_t *status_issuers(const struct manager *m)
+{
+    struct source s = source_of(m, true);
+
+    return issuers_json(&s);
+}
+
 json_t *status_document(const struct manager *m, bool running, const char *name, struct err **err)
 {
-    struct source s = {.config = manager_config(m),
-                       .manager = m,
-                       .state = manager_services(m)->state,
-                       .config_error = manager_reload_error(m),
-                       .running = running};
+    struct source s = source_of(m, running);
 
     return make_document(&s, name, err);
 }

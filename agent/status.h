@@ -13,6 +13,9 @@ NODISCARD json_t *status_document(const struct manager *m, bool running, const c
 /* The same while there is no state directory: everything is missing. */
 NODISCARD json_t *status_document_of_nothing(const struct config *config, const char *name,
                                              struct err **err);
+/* Its parts, for those who need a few certificates only. */
+json_t *status_certificate(const struct managed_view *v);
+json_t *status_issuers(const struct manager *m);
 /* "exit" of the document: 0, 1 or 3; 4 when it says nothing like that. */
 int status_exit(const json_t *document);
 /* The table, or everything about one certificate. Columns are cut to the terminal's width. */

@@ -11,6 +11,7 @@
 #include "agent/cmd.h"
 #include "agent/control.h"
 #include "agent/listener.h"
+#include "agent/responder.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -26,6 +27,7 @@ struct run {
     struct manager *manager;
     struct control *control;
     struct listener *listener;
+    struct responder *responder;
     struct timer *status;
     int64_t started_ms;
 };
@@ -145,6 +147,8 @@ static void report_restart_keys(const struct run *r, const struct config *new)
         log_warning("takes effect after a restart", "key", "agent.control");
     if (!strv_equal(&old->listen, &new->listen))
         log_warning("takes effect after a restart", "key", "agent.listen");
+    if (!strv_equal(&old->ocsp_listen, &new->ocsp_listen))
+        log_warning("takes effect after a restart", "key", "agent.ocsp_listen");
 }
 
 static void init_log(const struct run *r, const struct config *c)
@@ -228,6 +232,7 @@ static void on_claimed(struct manager *m, const struct err *e, void *userdata)
     r->manager = m;
     open_control(r);
     r->listener = listener_new(m);
+    r->responder = responder_new(m);
     notify_ready(r);
     auto_free char *n = xasprintf("%zu", manager_count(m));
     auto_free char *took = xasprintf("%" PRId64, clock_boot_ms() - r->started_ms);
@@ -268,6 +273,7 @@ static void stop(struct run *r)
     timer_free(r->status);
     control_free(r->control);
     listener_free(r->listener);
+    responder_free(r->responder);
     manager_free(r->manager);
     config_unref(r->config);
     loop_free(r->loop);

@@ -70,8 +70,9 @@ struct config {
     unsigned refs;
     char *file; /* "environment" when it came from EVERLEAF_* */
     char *state_dir, *control;
-    struct strv listen; /* empty: off */
-    char *metrics_file; /* or NULL */
+    struct strv listen;      /* empty: off */
+    struct strv ocsp_listen; /* empty: off */
+    char *metrics_file;      /* or NULL */
     enum log_level log_level;
     enum log_format log_format;
     int64_t concurrency, http_timeout_s;

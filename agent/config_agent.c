@@ -88,6 +88,15 @@ const struct field config_agent_fields[] = {
      .kind = "\"host:port\", \":port\", \"[v6]:port\", \"unix:/path\", a list of them, or off",
      .help = "read-only HTTP: `/` (a page for people), `/metrics`, `/status`, `/healthz`, "
              "`/readyz`"},
+    {.name = "ocsp_listen",
+     .type = FIELD_CUSTOM,
+     AT(ocsp_listen),
+     .parse = parse_listen,
+     .done = done_listen,
+     .preset = "off",
+     .kind = "\"host:port\", \":port\", \"[v6]:port\", \"unix:/path\", a list of them, or off",
+     .help = "a local OCSP responder that answers with the staples at hand, for servers that "
+             "insist on asking one"},
     {.name = "metrics_file",
      .type = FIELD_PATH,
      AT(metrics_file),

@@ -285,7 +285,7 @@ static const struct {
     {"certificate: {}\n", 1, "unknown section", "certificates"},
     {"issuers: [a]\n", 1, "expected a map {NAME", NULL},
     {"agent: [a]\n", 1, "expected a map", NULL},
-    {"agent: {ocsp_listen: off}\n", 1, "unknown key", NULL},
+    {"agent: {ocsp_listen: nowhere}\n", 1, "nowhere", NULL},
     {"agent: {listen: nonsense}\n", 1, "nonsense", NULL},
     {"agent: {listen: [\":99999\"]}\n", 1, "99999", NULL},
     {"agent: {listen: {}}\n", 1, "this is a map", NULL},

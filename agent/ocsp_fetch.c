@@ -16,6 +16,7 @@ struct ocsp_fetch {
     struct strv urls;
     enum ocsp_hash hash;
     time_t held;
+    char *id;
     unsigned char *request;
     size_t request_len;
     size_t at; /* the URL being asked */
@@ -40,6 +41,7 @@ void ocsp_fetch_free(struct ocsp_fetch *f)
     cert_free(f->leaf);
     cert_free(f->issuer);
     strv_done(&f->urls);
+    free(f->id);
     free(f->request);
     free(f->best_der);
     err_free(f->err);
@@ -114,7 +116,8 @@ static bool judge(struct ocsp_fetch *f, const struct http_reply *r, struct err *
                                         .der = f->best_der,
                                         .der_len = r->body_len,
                                         .fresh_until = fresh_until(r, now),
-                                        .url = url};
+                                        .url = url,
+                                        .id = f->id};
         f->has_best = true;
     }
     return true;
@@ -208,6 +211,7 @@ struct ocsp_fetch *ocsp_fetch_start(const struct services *services, const struc
     f->userdata = userdata;
     for (size_t i = 0; i < q->urls->n && i < OCSP_URLS_MAX; i++)
         strv_add(&f->urls, q->urls->items[i]);
+    f->id = ocsp_id(f->leaf, f->issuer, f->hash);
     f->request = ocsp_request_make(f->leaf, f->issuer, f->hash, &f->request_len);
     if (f->urls.n == 0)
         f->turn = timer_after(services->loop, 0, on_nobody, f);

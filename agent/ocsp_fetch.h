@@ -20,6 +20,7 @@ struct ocsp_fetched {
     size_t der_len;
     time_t fresh_until; /* of the reply, by Cache-Control or Expires; 0: nobody said */
     const char *url;    /* the responder */
+    const char *id;     /* what it was asked about, see ocsp_id() */
 };
 
 /* One of f and e. e: nobody gave an answer that could be believed; kind and retry_at are those of

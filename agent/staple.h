@@ -15,6 +15,7 @@ struct staple_facts {
     bool held;
     enum ocsp_status status;         /* the last that was heard; without any: TRY_LATER */
     time_t this_update, next_update; /* of what is held, or was last */
+    char *id;                        /* its CertID as ocsp_id() writes it, or NULL */
     time_t revoked_at;               /* REVOKED */
     char *reason;                    /* REVOKED; or NULL */
     time_t fresh_until, next_fetch;

@@ -24,6 +24,7 @@ void staple_facts_done(struct staple_facts *f)
     strv_done(&f->ocsp_urls);
     strv_done(&f->crl_urls);
     free(f->reason);
+    free(f->id);
     err_free(f->error);
     *f = (struct staple_facts){.status = OCSP_STATUS_TRY_LATER};
 }
@@ -62,6 +63,7 @@ static bool hear_good(struct staple_facts *facts, const struct ocsp_fetched *f, 
     if (newer) {
         facts->this_update = a->this_update;
         facts->next_update = a->next_update;
+        set_string(&facts->id, xstrdup(f->id));
     }
     /* What could not reach the servers any more is none. */
     return newer && staple_withdraw_at(times) > now;
@@ -97,6 +99,7 @@ void staple_facts_save(struct state *s, const char *certificate, const char *sha
     json_put_int(j, "status", f->status);
     json_put_time(j, "this_update", f->this_update);
     json_put_time(j, "next_update", f->next_update);
+    json_put_str(j, "id", f->id);
     json_put_time(j, "revoked_at", f->revoked_at);
     json_put_str(j, "reason", f->reason);
     json_put_time(j, "fresh_until", f->fresh_until);
@@ -120,6 +123,7 @@ bool staple_facts_load(struct state *s, const char *certificate, const char *sha
         .status = (enum ocsp_status)status,
         .this_update = json_time(j, "this_update"),
         .next_update = json_time(j, "next_update"),
+        .id = xstrdup(json_str(j, "id")),
         .revoked_at = json_time(j, "revoked_at"),
         .reason = xstrdup(json_str(j, "reason")),
         .fresh_until = json_time(j, "fresh_until"),
@@ -149,6 +153,7 @@ void staple_facts_read(struct state *s, const struct config_certificate *c,
             a.status != OCSP_STATUS_GOOD)
             continue;
         ret->held = true;
+        set_string(&ret->id, ocsp_id(g->chain->items[0], g->chain->items[1], hash));
         ret->status = OCSP_STATUS_GOOD;
         ret->this_update = a.this_update;
         ret->next_update = a.next_update;

@@ -13,6 +13,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/listen.h"
 #include "base/log.h"
 
@@ -51,7 +52,8 @@ struct httpd {
     struct connection *oldest, **newest_end;
     struct connection *coming;
     size_t n_connections, connections_max;
-    bool busy; /* inside the library */
+    size_t body_max; /* of a POST; 0: none is taken */
+    bool busy;       /* inside the library */
     bool freed;
 };
 
@@ -112,7 +114,7 @@ static struct connection *connection_new(struct httpd *h, int fd)
  * ----------------------------------------------------------------------------------------- */
 
 static enum MHD_Result send_reply(struct MHD_Connection *mhd, const struct httpd_reply *reply,
-                                  bool allow)
+                                  const char *allow)
 {
     char *body = reply->body ? reply->body : xstrdup("");
     struct MHD_Response *r = MHD_create_response_from_buffer(reply->body ? reply->body_len : 0,
@@ -125,11 +127,61 @@ static enum MHD_Result send_reply(struct MHD_Connection *mhd, const struct httpd
     if (reply->type)
         MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, reply->type);
     if (allow)
-        MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+        MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, allow);
     MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     enum MHD_Result result = MHD_queue_response(mhd, reply->status, r);
     MHD_destroy_response(r);
     return result;
+}
+
+static enum MHD_Result answer(struct httpd *h, struct MHD_Connection *mhd, const char *url,
+                              const struct buf *body)
+{
+    struct httpd_reply reply = {.status = MHD_HTTP_OK};
+    struct httpd_request request = {
+        .path = url,
+        .host = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST),
+        .accept = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT),
+        .body = body ? body->data : NULL,
+        .body_len = body ? body->len : 0,
+    };
+
+    if (body && body->overflow)
+        reply.status = MHD_HTTP_CONTENT_TOO_LARGE;
+    else
+        h->fn(&request, &reply, h->userdata);
+    if (h->freed) {
+        free(reply.body);
+        return MHD_NO;
+    }
+    return send_reply(mhd, &reply, NULL);
+}
+
+/* Comes piece by piece, and then once without one. */
+static enum MHD_Result take_body(struct httpd *h, struct MHD_Connection *mhd, const char *url,
+                                 const char *data, size_t *data_len, void **context)
+{
+    struct buf *body = *context;
+
+    if (!body) {
+        *context = body = xcalloc(1, sizeof *body);
+        buf_init(body, h->body_max);
+        return MHD_YES;
+    }
+    if (*data_len == 0)
+        return answer(h, mhd, url, body);
+    buf_add(body, data, *data_len);
+    *data_len = 0;
+    return MHD_YES;
+}
+
+static void on_completed(void *userdata, struct MHD_Connection *mhd, void **context,
+                         enum MHD_RequestTerminationCode code)
+{
+    (void)userdata, (void)mhd, (void)code;
+    if (*context)
+        buf_done(*context);
+    free(take(*context));
 }
 
 /* Called first when the headers are there; a reply at once means that no body is read. */
@@ -138,25 +190,16 @@ static enum MHD_Result on_request(void *userdata, struct MHD_Connection *mhd, co
                                   size_t *data_len, void **context)
 {
     struct httpd *h = userdata;
-    bool readable = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0;
-    struct httpd_reply reply = {.status = readable ? MHD_HTTP_OK : MHD_HTTP_METHOD_NOT_ALLOWED};
+    struct httpd_reply refusal = {.status = MHD_HTTP_METHOD_NOT_ALLOWED};
 
-    (void)version, (void)data, (void)data_len, (void)context;
+    (void)version;
     if (h->freed)
         return MHD_NO;
-    if (readable) {
-        struct httpd_request request = {
-            .path = url,
-            .host = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST),
-            .accept = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT),
-        };
-        h->fn(&request, &reply, h->userdata);
-    }
-    if (h->freed) {
-        free(reply.body);
-        return MHD_NO;
-    }
-    return send_reply(mhd, &reply, !readable);
+    if (h->body_max > 0 && strcmp(method, "POST") == 0)
+        return take_body(h, mhd, url, data, data_len, context);
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0)
+        return answer(h, mhd, url, NULL);
+    return send_reply(mhd, &refusal, h->body_max > 0 ? "GET, HEAD, POST" : "GET, HEAD");
 }
 
 static size_t unescape_nothing(void *userdata, struct MHD_Connection *mhd, char *text)
@@ -312,8 +355,8 @@ static bool httpd_start(struct httpd *h, struct err **err)
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, h,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)(2 * h->connections_max), /* dropped ones included */
         MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_MAX,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_UNESCAPE_CALLBACK,
-        unescape_nothing, NULL, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        h, MHD_OPTION_UNESCAPE_CALLBACK, unescape_nothing, NULL, MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         h->daemon ? MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info)
@@ -340,6 +383,11 @@ struct httpd *httpd_new(struct loop *l, const struct strv *listen, const int *so
         return h;
     httpd_free(h);
     return NULL;
+}
+
+void httpd_take_posts(struct httpd *h, size_t max)
+{
+    h->body_max = max;
 }
 
 void httpd_free(struct httpd *h)

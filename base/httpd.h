@@ -21,6 +21,8 @@ struct httpd_request {
     const char *path;   /* percent-decoded by nobody: as received, without the query */
     const char *host;   /* Host header or NULL */
     const char *accept; /* Accept header or NULL */
+    const char *body;   /* of a POST, else NULL; may contain NULs */
+    size_t body_len;
 };
 
 /* May free the server; the reply is then not sent. */
@@ -36,6 +38,8 @@ NODISCARD struct httpd *httpd_new(struct loop *l, const struct strv *listen, con
                                   size_t n_sockets, unsigned connections_max, httpd_fn *fn,
                                   void *userdata, struct err **err);
 void httpd_free(struct httpd *h); /* NULL is fine */
+/* POST is answered as well, with bodies of at most max octets (413 for longer ones). */
+void httpd_take_posts(struct httpd *h, size_t max);
 /* Checks one listen text without binding it. */
 NODISCARD bool httpd_listen_check(const char *listen, struct err **err);
 /* Sockets passed by systemd under FileDescriptorName= name; returns how many were stored. */

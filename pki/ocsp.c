@@ -270,3 +270,13 @@ bool ocsp_peek(const void *der, size_t len, const struct cert *leaf, struct ocsp
     }
     return err_from_openssl(err, ERR_REFUSED, "the OCSP response is about another certificate");
 }
+
+bool ocsp_is_about(const void *der, size_t len, const char *id)
+{
+    auto_ocsp_resp OCSP_RESPONSE *r = parse(der, len, NULL);
+    auto_basicresp OCSP_BASICRESP *basic = r ? OCSP_response_get1_basic(r) : NULL;
+    bool found = basic && find_entry(basic, id, NULL);
+
+    ERR_clear_error();
+    return found;
+}

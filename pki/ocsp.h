@@ -49,5 +49,8 @@ NODISCARD bool ocsp_check(const void *der, size_t len, const struct cert *leaf,
 NODISCARD bool ocsp_peek(const void *der, size_t len, const struct cert *leaf,
                          struct ocsp_answer *ret, struct err **err);
 
+/* Whether a response that was checked before is the one for that CertID, see ocsp_id(). */
+bool ocsp_is_about(const void *der, size_t len, const char *id);
+
 /* The responder's own replies (RFC 6960 4.2.1): unsigned, five octets. */
 extern const unsigned char ocsp_reply_malformed[5], ocsp_reply_try_later[5];

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -273,3 +274,48 @@ def test_openssl_ocsp_is_understood(make_everleaf, make_pebble, http_port, tmp_p
     finally:
         stop_process(process)
     wait_for(lambda: everleaf.one_status()["staple"]["status"] == "good", what="status")
+
+
+def ask(url, everleaf, issuer, method):
+    leaf = x509.load_pem_x509_certificate((everleaf.live() / "cert.pem").read_bytes())
+    request = ocsp.OCSPRequestBuilder().add_certificate(leaf, issuer, hashes.SHA1()).build()
+    der = request.public_bytes(serialization.Encoding.DER)
+    if method == "POST":
+        question = urllib.request.Request(url, der, {"content-type": "application/ocsp-request"})
+    else:
+        question = url + "/" + urllib.parse.quote(base64.b64encode(der).decode(), safe="")
+    with urllib.request.urlopen(question) as reply:
+        assert reply.headers["content-type"] == "application/ocsp-response"
+        return reply.read()
+
+
+def test_the_local_responder_answers_with_what_is_held(stapled, pebble, responder):
+    port = PORTS.get()
+    stapled.config["agent"]["ocsp_listen"] = f"127.0.0.1:{port}"
+    url = f"http://127.0.0.1:{port}"
+    stapled.certificate("www", servers=[]).renew()
+    agent = stapled.agent()
+    agent.wait_for(lambda: "OCSP responder" in agent.log, what="the responder")
+    held = (stapled.live() / "ocsp.der").read_bytes()
+    assert ask(url, stapled, responder.issuer, "GET") == held
+    assert ask(url, stapled, responder.issuer, "POST") == held
+    later = bytes.fromhex("30030a0103")
+    assert ask(url, stapled, pki.Authority("another").cert, "GET") == later
+    for path in ("", "/", "/metrics", "/" + "A" * 5000):
+        with urllib.request.urlopen(url + path) as reply:
+            assert reply.read() == bytes.fromhex("30030a0101")
+    big = urllib.request.Request(url, bytes(100000), {"content-type": "application/ocsp-request"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(big)
+    assert refused.value.code == 413
+
+
+def test_nginx_may_ask_the_local_responder(stapled, pebble, responder):
+    port = PORTS.get()
+    stapled.config["agent"]["ocsp_listen"] = f"127.0.0.1:{port}"
+    stapled.certificate("www", servers=[]).renew()
+    agent = stapled.agent()
+    agent.wait_for(lambda: "OCSP responder" in agent.log, what="the responder")
+    stapled.nginx.extra = f"    ssl_stapling on;\n    ssl_stapling_responder http://127.0.0.1:{port}/;\n"
+    stapled.nginx.start()
+    agent.wait_for(lambda: is_stapled(stapled.port), what="nginx with a staple")

@@ -383,8 +383,16 @@ struct issuance *issuance_start(const struct issuance_settings *settings,
     return i;
 }
 
-bool issuance_is_pending(const struct services *services, const char *certificate)
+bool issuance_is_pending(const struct services *services, const char *certificate, int64_t newest)
 {
-    auto_json json_t *order = state_load(services->state, certificate, "order", NULL);
-    return order != NULL;
+    struct state *state = services->state;
+    auto_json json_t *order = state_load(state, certificate, "order", NULL);
+    auto_key struct key *key = order ? state_load_order_key(state, certificate, NULL) : NULL;
+
+    if (!key || newest == 0)
+        return key != NULL;
+    struct generation *g = generation_load(state, certificate, newest, NULL);
+    bool done = g && key_equal(key, g->key);
+    generation_unref(g);
+    return !done;
 }

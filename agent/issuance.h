@@ -31,5 +31,6 @@ struct issuance *issuance_start(const struct issuance_settings *settings,
                                 const struct issuance_events *events);
 void issuance_free(struct issuance *i); /* stops; what is on disk stays good */
 
-/* True when an order with a key is on disk that an issuance could go on with. */
-bool issuance_is_pending(const struct services *services, const char *certificate);
+/* Whether an order is on disk that an issuance could go on with. One whose key is that of the
+ * newest generation (0: none) is done, only not removed yet. */
+bool issuance_is_pending(const struct services *services, const char *certificate, int64_t newest);

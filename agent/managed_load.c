@@ -102,7 +102,7 @@ bool managed_load(struct managed *m)
 
     managed_forget(m);
     if (load_documents(m, &e) && load_generations(m, &e)) {
-        m->ordering = issuance_is_pending(m->host->services, m->name);
+        m->ordering = issuance_is_pending(m->host->services, m->name, m->newest.number);
         managed_follow_staple(m);
         return true;
     }

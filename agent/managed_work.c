@@ -276,7 +276,7 @@ static void issuance_failed(struct managed *m, const struct err *e)
     bool has_any = m->newest.number > 0;
     char next[CLOCK_TEXT_MAX];
 
-    m->ordering = issuance_is_pending(services_of(m), m->name);
+    m->ordering = issuance_is_pending(services_of(m), m->name, m->newest.number);
     s->failures++;
     s->next_try =
         renewal_next_try(s->failures, clock_now(), has_any ? &v : NULL, e->retry_at, random_u32());

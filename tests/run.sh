@@ -27,7 +27,9 @@ packages=(
     libcmocka-dev libcurl4-openssl-dev libfyaml-dev libidn2-dev libjansson-dev libmicrohttpd-dev
     libpsl-dev libssl-dev libsystemd-dev uthash-dev
     clang-format clang-tidy cppcheck codespell pmccabe shellcheck
-    nginx-light pebble openssl prometheus prometheus-node-exporter strace
+    dbus-daemon nginx-light pebble openssl prometheus prometheus-node-exporter strace
+    apache2-bin caddy dovecot-imapd h2o haproxy hitch lighttpd lighttpd-mod-openssl mosquitto nodejs
+    postfix postgresql rabbitmq-server redis-server
     python3 python3-cryptography python3-pytest python3-pytest-xdist
 )
 
@@ -46,7 +48,7 @@ install_packages() {
         return 0
     fi
     echo "installing: ${missing[*]}"
-    # The tests start nginx themselves; its package must not start one that takes port 80.
+    # The tests start servers themselves; their packages must not start any that take ports.
     if [ ! -e $policy ]; then
         printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null && as_root chmod 755 $policy
         made_policy=yes
@@ -134,8 +136,10 @@ monitoring() {
         tests/integration/test_monitoring.py
 }
 
-integration() {
-    local parallel=() rc
+# pytest_in NAME ARGUMENT...: skipped tests reach the summary.
+pytest_in() {
+    local name=$1 parallel=() rc
+    shift
     /usr/bin/python3 -c 'import xdist' 2>/dev/null && parallel=(-n "${EVERLEAF_TEST_JOBS:-$((jobs + 1))}")
     EVERLEAF=${EVERLEAF:-$build/gcc-asan/everleaf} EVERLEAF_RELEASE=${EVERLEAF_RELEASE:-$build/everleaf} \
         /usr/bin/python3 -m pytest -p no:cacheprovider -q -rsxX --durations=10 "${parallel[@]}" \
@@ -143,17 +147,27 @@ integration() {
     rc=$?
     while read -r line; do
         skip "${line#SKIPPED }"
-    done < <(grep '^SKIPPED ' "$logs/integration.txt")
+    done < <(grep '^SKIPPED ' "$logs/$name.txt")
     return $rc
 }
 
-steps=(packages pebble release layers lint gcc clang threads monitoring integration)
+integration() {
+    pytest_in integration tests/integration --ignore tests/integration/test_server_types.py
+}
+
+# Every server type against the real program; writes build/servers.md.
+servers() {
+    rm -rf "$build/servers" "$build/servers.md"
+    pytest_in servers tests/integration/test_server_types.py && cat "$build/servers.md"
+}
+
+steps=(packages pebble release layers lint gcc clang threads monitoring integration servers)
 
 run_step() {
     case $1 in
     packages) install_packages ;;
     pebble) fetch_pebble ;;
-    release | layers | lint | threads | monitoring | integration) "$1" ;;
+    release | layers | lint | threads | monitoring | integration | servers) "$1" ;;
     gcc | clang) sanitized "$1" ;;
     *)
         echo "no step \"$1\"; there are: ${steps[*]}" >&2

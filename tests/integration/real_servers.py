@@ -45,10 +45,9 @@ class Server:
     checks = True  # has a check of its own
     checks_pairs = False  # which sees a pair that does not match
     proven = True  # by a handshake right after connecting
-    slow = False
     user = None  # that must be able to read the key
 
-    def __init__(self, place, place_of_files=None):
+    def __init__(self, place):
         self.place = place
         self.place.mkdir(parents=True, exist_ok=True)
         self.place.chmod(0o755)
@@ -64,10 +63,6 @@ class Server:
     @classmethod
     def is_installed(cls):
         return shutil.which(cls.program, path=PATH) is not None
-
-    @classmethod
-    def version(cls):
-        return "-"
 
     @property
     def cert(self):
@@ -322,7 +317,6 @@ ssl.privkey = "{self.key}"
 class Caddy(Server):
     type = program = "caddy"
     checks_pairs = True
-    listen = True  # by TCP
 
     def __init__(self, place):
         super().__init__(place)
@@ -506,7 +500,7 @@ class Postgresql(Server):
     type, program, user = "postgresql", "psql", "postgres"
     checks = False
     proven = False
-    slow = True
+    refusal = "SSL configuration was not reloaded"
 
     @classmethod
     def folder(cls):
@@ -537,10 +531,6 @@ ssl_cert_file = '{self.cert}'
 ssl_key_file = '{self.key}'
 """)
         shutil.chown(data / "postgresql.auto.conf", "postgres")
-
-    def start(self):
-        super().start()
-        return self
 
     def argv(self):
         return [f"{self.folder()}/postgres", "-D", str(self.place / "data")]
@@ -595,7 +585,6 @@ dir {self.place}
 class Rabbitmq(Server):
     type, program = "rabbitmq", "rabbitmqctl"
     checks = False
-    slow = True
     BIN = "/usr/lib/rabbitmq/bin"
 
     def __init__(self, place):

@@ -5,11 +5,12 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 
 import pytest
-from real_servers import NAME, SERVERS, Load
+from real_servers import NAME, SERVERS, HaproxyRuntime, Load
 from support import ROOT, read_pair, wait_for
 
 from fake import pki
@@ -131,9 +132,18 @@ class Conformance:
             assert result.one["result"] == "rolled-back" and self.on_disk() == before, result
             return result.one["error"]
 
+        def kept():
+            """Without a proof nothing is rolled back; but what it serves is the old pair."""
+            self.configure()
+            result = self.everleaf.renew("www", "--force", expect=(0, 1))
+            assert result.one["result"] == "renewed" and result.one["proven"] is False, result
+            wait_for(lambda: server.refusal in server.log.read_text(errors="replace"), 10, "its refusal")
+            self.serves(before)
+            return "yes, but nobody notices: no proof"
+
         def reload():
             if not server.proven:
-                return "seen in its log only"
+                return kept()
             error = refused()
             if server.checks_pairs:
                 assert error["step"] == "check", error
@@ -142,7 +152,7 @@ class Conformance:
 
         def rollback():
             if not server.proven:
-                return "not without proof"
+                return "not without proof"  # what would tell it that it is needed?
             if server.checks_pairs and server.refuses and server.program not in ("apache2", "lighttpd"):
                 error = refused(check="off")  # now its reload has to say no
                 assert error["step"] in ("reload", "prove"), error
@@ -197,3 +207,78 @@ def test_server_type(server_class, everleaf, ca, place):
     if row.errors:
         log = server.log.read_text(errors="replace")[-2000:] if server.log.exists() else ""
         pytest.fail("\n".join(row.errors) + f"\n--- its log\n{log}", pytrace=False)
+
+
+# HAProxy's Runtime API --------------------------------------------------------------------------------
+
+
+def ask(path, command):
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        connection.sendall(command.encode() + b"\n")
+        reply = b""
+        while chunk := connection.recv(4096):
+            reply += chunk
+        return reply.decode()
+
+
+def worker_pid(server):
+    (line,) = [l for l in ask(server.place / "admin.sock", "show info").splitlines() if l.startswith("Pid:")]
+    return int(line.split()[1])
+
+
+@pytest.fixture
+def runtime(everleaf, ca, place):
+    """Two certificates in a folder that HAProxy loads, replaced through its socket."""
+    if not HaproxyRuntime.is_installed():
+        pytest.skip("haproxy is not installed")
+    server = HaproxyRuntime(place / "haproxy")
+    server.pem = server.place / "certs"
+    server.pem.mkdir()
+    for name in ("www", "api"):
+        everleaf.certificate(name, outputs=[{"type": "combined", "path": f"{server.pem}/{name}.pem"}])
+    everleaf.renew()
+    server.start()
+    everleaf.server("lb", **server.everleaf())
+    for name in ("www", "api"):
+        everleaf.config["certificates"][name]["servers"] = ["lb"]
+    everleaf.runtime = server
+    yield everleaf
+    server.stop()
+
+
+def test_runtime_api_disturbs_no_process_and_takes_a_batch(runtime):
+    before = worker_pid(runtime.runtime)
+    with Load(runtime.runtime) as load:
+        results = runtime.renew("www", "api", "--force").json["results"]
+    assert all(r["proven"] for r in results) and load.failures == []
+    assert worker_pid(runtime.runtime) == before, "nothing was reloaded"
+    loaded = ask(runtime.runtime.place / "admin.sock", f"show ssl cert {runtime.runtime.pem}/api.pem")
+    (api,) = [r for r in results if r["name"] == "api"]
+    assert api["new"]["serial"].upper().lstrip("0") in loaded.upper(), loaded
+
+
+def test_a_file_that_is_new_to_haproxy_takes_a_reload(runtime):
+    server = runtime.runtime
+    runtime.certificate("new", outputs=[{"type": "combined", "path": f"{server.pem}/new.pem"}], servers=["lb"])
+    before = worker_pid(server)
+    result = runtime.renew("new").one
+    assert result["proven"] is True, result
+    assert wait_for(lambda: worker_pid(server) != before, 10, "a new worker")
+    again = worker_pid(server)
+    assert runtime.renew("new", "--force").one["proven"] is True
+    assert worker_pid(server) == again
+
+
+def test_a_socket_without_rights_is_told(runtime):
+    server = runtime.runtime
+    config = server.place / "haproxy.cfg"
+    server.stop()
+    write, text = server.write, config.read_text().replace("level admin", "level operator")
+    server.write = lambda: config.write_text(text)
+    server.start()
+    result = runtime.renew("www", "--force", expect=1)
+    assert result.one["result"] == "rolled-back" and "level admin" in result.one["error"]["hint"], result
+    assert server.is_well()
+    server.write = write

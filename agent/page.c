@@ -147,7 +147,7 @@ static void add_header(struct buf *out, const struct manager *m, const struct su
     if (s->next.name) {
         buf_add_str(out, "Next renewal: ");
         html_text(out, s->next.name);
-        buf_add_str(out, " ");
+        buf_add_str(out, s->next.renew_at > now ? " " : ", due ");
         html_distance(out, s->next.renew_at, now);
         buf_add_str(out, ". ");
     }
@@ -282,7 +282,8 @@ bool page_write_certificate(const struct manager *m, const char *name, struct bu
     begin_body(out);
     buf_add_str(out, "<header><p class=\"brand\"><a href=\"/\">Everleaf</a></p><h1>Certificate ");
     html_text(out, v.name);
-    buf_add_str(out, "</h1></header>\n<main id=\"main\">\n");
+    buf_add_str(out, "</h1></header>\n<main id=\"main\">\n<p class=\"back\"><a href=\"/\">All "
+                     "certificates</a></p>\n");
     page_certificate(out, certificate, now, true);
     end_page(out, now);
     return true;

@@ -71,7 +71,7 @@ static void add_sign(struct buf *out, bool good)
 
 /* Servers and proof ---------------------------------------------------------------------------- */
 
-static void add_endpoint(struct buf *out, const json_t *endpoint, time_t now)
+static void add_endpoint(struct buf *out, const json_t *endpoint, bool why, time_t now)
 {
     bool good = json_bool(endpoint, "serves_live");
     time_t checked = json_time(endpoint, "checked_at");
@@ -94,7 +94,7 @@ static void add_endpoint(struct buf *out, const json_t *endpoint, time_t now)
         html_distance(out, checked, now);
         buf_add_str(out, "</small>");
     }
-    if (error && !good) {
+    if (why && error && !good) {
         buf_add_str(out, "<br><span class=\"why\">");
         html_text(out, error);
         buf_add_str(out, "</span>");
@@ -102,7 +102,7 @@ static void add_endpoint(struct buf *out, const json_t *endpoint, time_t now)
     buf_add_str(out, "</li>");
 }
 
-static void add_server(struct buf *out, const json_t *server, time_t now)
+static void add_server(struct buf *out, const json_t *server, bool why, time_t now)
 {
     const json_t *endpoints = json_get(server, "endpoints");
     const char *state = json_str(server, "state");
@@ -114,7 +114,7 @@ static void add_server(struct buf *out, const json_t *server, time_t now)
     html_text(out, word_of(server_states, state));
     if (state && strcmp(state, "reloaded") == 0 && json_array_size(endpoints) == 0)
         buf_add_str(out, ", no endpoint to prove it at");
-    if (error) {
+    if (why && error) {
         buf_add_str(out, "<br><span class=\"why\">");
         html_text(out, error);
         buf_add_str(out, "</span>");
@@ -122,15 +122,17 @@ static void add_server(struct buf *out, const json_t *server, time_t now)
     if (json_array_size(endpoints) > 0) {
         buf_add_str(out, "<ul>");
         for (size_t i = 0; i < json_array_size(endpoints); i++)
-            add_endpoint(out, json_array_get(endpoints, i), now);
+            add_endpoint(out, json_array_get(endpoints, i), why, now);
         buf_add_str(out, "</ul>");
     }
     buf_add_str(out, "</li>");
 }
 
-static void add_servers(struct buf *out, const json_t *certificate, time_t now)
+/* What is wrong with the certificate has a place of its own, and mostly says the same. */
+static void add_servers(struct buf *out, const json_t *certificate, time_t now, bool whole)
 {
     const json_t *servers = json_get(certificate, "servers");
+    bool why = whole || !json_str(json_get(certificate, "error"), "text");
 
     if (json_array_size(servers) == 0) {
         buf_add_str(out,
@@ -139,7 +141,7 @@ static void add_servers(struct buf *out, const json_t *certificate, time_t now)
     }
     buf_add_str(out, "<ul class=\"servers\">");
     for (size_t i = 0; i < json_array_size(servers); i++)
-        add_server(out, json_array_get(servers, i), now);
+        add_server(out, json_array_get(servers, i), why, now);
     buf_add_str(out, "</ul>");
 }
 
@@ -312,7 +314,7 @@ void page_certificate(struct buf *out, const json_t *certificate, time_t now, bo
     buf_addf(out, "<article class=\"%s\">", tone_of(certificate)->class);
     add_title(out, certificate, whole);
     page_time_line(out, certificate, now);
-    add_servers(out, certificate, now);
+    add_servers(out, certificate, now, whole);
     add_error(out, certificate, now);
     if (whole) {
         buf_add_str(out, "<div class=\"more\">");

@@ -87,9 +87,9 @@ static void add_drawing(struct buf *out, const struct life *l)
     buf_add_str(out, "/></svg>");
 }
 
-static void add_mark(struct buf *out, const char *word, time_t t, time_t now)
+static void add_mark(struct buf *out, const char *class, const char *word, time_t t, time_t now)
 {
-    buf_addf(out, "<span>%s ", word);
+    buf_addf(out, "<span class=\"mark %s\">%s ", class, word);
     html_time(out, t);
     buf_add_str(out, " <small>");
     html_distance(out, t, now);
@@ -126,10 +126,10 @@ void page_time_line(struct buf *out, const json_t *certificate, time_t now)
     }
     add_drawing(out, &l);
     buf_add_str(out, "<p class=\"marks\">");
-    add_mark(out, "From", l.from, now);
+    add_mark(out, "begin", "From", l.from, now);
     if (l.renew > 0)
-        add_mark(out, "Renewal", l.renew, now);
-    add_mark(out, l.to <= now ? "Expired" : "Until", l.to, now);
+        add_mark(out, "due", "Renewal", l.renew, now);
+    add_mark(out, "end", l.to <= now ? "Expired" : "Until", l.to, now);
     add_staple(out, certificate, &l);
     buf_add_str(out, "</p></div>");
 }

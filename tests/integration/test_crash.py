@@ -102,5 +102,5 @@ def test_agent_killed_again_and_again(everleaf, ca, tmp_path):
     agent.wait_for(lambda: everleaf.status()["exit"] == 0)
     for name in "abc":
         assert pki.sha256(read_pair(tmp_path / name)) == pki.sha256(read_pair(everleaf.live(name)))
-    assert len(ca.accounts) == 1 and len(ca.issued) == 3
+    assert len(ca.accounts) == 1 and len(ca.issued) == 3, "\n".join(map(repr, ca.calls))
     assert os.listdir(everleaf.state / "live") and len(ca.orders) <= 13

@@ -241,7 +241,7 @@ def test_refused_first_certificate_leaves_nothing_live(everleaf, ca, tmp_path):
 
 
 def test_control_characters_of_the_ca_are_escaped(everleaf, ca):
-    evil = "\x1b[2J\x1b]0;pwned\x07 \u009b31m \u202egnp.exe\x00 \r\nFAKE LOG LINE"
+    evil = "\x1b[2J\x1b]0;pwned\x07 \u009b31m \u202egnp.exe \r\nFAKE LOG LINE"
     error = fails_and_recovers(everleaf, ca, lambda: ca.fault(
         "new-order", problem("rejectedIdentifier", 400, evil, subproblems=[
             {"type": "urn:ietf:params:acme:error:caa", "detail": "no\x1b[31m",
@@ -250,6 +250,12 @@ def test_control_characters_of_the_ca_are_escaped(everleaf, ca):
     assert not RAW.search(error["text"])
     history = (everleaf.state / "certificates/www/history.jsonl").read_text()
     assert not RAW.search(history)
+
+
+def test_problem_with_a_nul_is_told_by_its_status(everleaf, ca):
+    error = fails_and_recovers(everleaf, ca, lambda: ca.fault(
+        "new-order", problem("malformed", 403, "before\x00behind"), times=None))
+    assert error["code"] == 403
 
 
 def test_log_of_the_agent_has_no_control_characters(everleaf, ca):

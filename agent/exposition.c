@@ -77,11 +77,35 @@ static int64_t is_ready(const struct managed_view *v, time_t now)
     return v->live && v->live->not_before <= now && now < v->live->not_after;
 }
 
-/* OCSP, CRLs and ARI would tell; none of them is asked, so no revocation is known. */
+/* By its CA, as OCSP or a revocation list told. */
 static int64_t is_revoked(const struct managed_view *v, time_t now)
 {
     (void)now;
-    return v->live ? 0 : NO_SAMPLE;
+    return v->live ? v->revoked : NO_SAMPLE;
+}
+
+/* Series of staples exist for certificates that have a responder. */
+static int64_t staple_status(const struct managed_view *v, time_t now)
+{
+    return v->staple->wanted ? strcmp(staple_state(v->staple, now), "good") == 0 : NO_SAMPLE;
+}
+
+static int64_t staple_this_update(const struct managed_view *v, time_t now)
+{
+    (void)now;
+    return v->staple->held ? (int64_t)v->staple->this_update : NO_SAMPLE;
+}
+
+static int64_t staple_next_update(const struct managed_view *v, time_t now)
+{
+    (void)now;
+    return v->staple->held ? (int64_t)v->staple->next_update : NO_SAMPLE;
+}
+
+static int64_t crl_next_update(const struct managed_view *v, time_t now)
+{
+    (void)now;
+    return v->crl_next_update > 0 ? (int64_t)v->crl_next_update : NO_SAMPLE;
 }
 
 static int64_t failures(const struct managed_view *v, time_t now)
@@ -114,6 +138,13 @@ static const struct {
      is_ready},
     {"everleaf_certificate_revoked", "Whether the live certificate is known to be revoked.",
      is_revoked},
+    {"everleaf_staple_status", "Whether a good OCSP staple is at hand.", staple_status},
+    {"everleaf_staple_this_update_timestamp_seconds", "Start of the staple's validity.",
+     staple_this_update},
+    {"everleaf_staple_next_update_timestamp_seconds", "End of the staple's validity.",
+     staple_next_update},
+    {"everleaf_crl_next_update_timestamp_seconds",
+     "End of the revocation list that the certificate names.", crl_next_update},
     {"everleaf_consecutive_failures", "Renewals and deployments that failed in a row.", failures},
     {"everleaf_backoff_until_timestamp_seconds",
      "When the next try is allowed after a failure; 0: no back-off.", backoff_until},

@@ -348,6 +348,7 @@ void managed_free(struct managed *m)
     recheck_free(m->recheck);
     issuance_free(m->issuance);
     staple_first_free(m->first_staple);
+    crl_unfollow(m->crl);
     staple_free(m->staple);
     deploy_free(m->deploy);
     audit_free(m->audit);

@@ -74,7 +74,8 @@ struct managed_view {
     const struct generation_facts *live; /* or NULL */
     int64_t newest;                      /* number of the newest generation, 0: none */
     const struct staple_facts *staple;
-    bool revoked; /* what is live */
+    bool revoked;           /* what is live */
+    time_t crl_next_update; /* of its issuer's list; 0: none is known */
     const struct schedule *schedule;
     const struct deploy_record *record;
     const char *state;        /* "missing", "idle", ... */

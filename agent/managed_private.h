@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/audit.h"
+#include "agent/crl_watch.h"
 #include "agent/deploy.h"
 #include "agent/issuance.h"
 #include "agent/managed.h"
@@ -44,7 +45,9 @@ struct managed {
     struct staple *staple; /* of what is live */
     int64_t stapled;       /* the generation that had its chance to get one before it goes live */
     bool unstapled;        /* ... and needs one, but did not get it */
-    bool restaple;         /* another staple is on disk: outputs and servers must follow */
+    struct crl_follower *crl;   /* of what is live, or NULL */
+    struct crl_query crl_entry; /* revoked: what is live is on its issuer's list */
+    bool restaple;              /* another staple is on disk: outputs and servers must follow */
 
     /* Under way */
     bool queued;

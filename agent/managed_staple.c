@@ -35,6 +35,36 @@ static void on_revoked(void *userdata)
     consider_later(userdata);
 }
 
+static void on_crl(const struct crl_query *found, void *userdata)
+{
+    struct managed *m = userdata;
+    char at[CLOCK_TEXT_MAX];
+
+    m->crl_entry = *found;
+    m->crl_entry.serial_hex = NULL;
+    log_error("certificate revoked", "certificate", m->name, "source", "crl", "reason",
+              found->reason, "revoked_at", clock_rfc3339(found->revoked_at, at));
+    state_history_add(services_of(m)->state, m->name, "revoked", NULL, found->reason);
+    consider_later(m);
+}
+
+/* The issuer's certificate is needed, so the generation is loaded; only for certificates that name
+ * a list. */
+static void follow_crl(struct managed *m)
+{
+    const struct staple_facts *f = staple_facts(m->staple);
+
+    crl_unfollow(take(m->crl));
+    m->crl_entry.revoked = false;
+    if (!m->started || m->retired || m->live.number == 0 || f->crl_urls.n == 0)
+        return;
+    struct generation *g = generation_load(services_of(m)->state, m->name, m->live.number, NULL);
+    if (g && g->chain->n > 1)
+        m->crl = crl_follow(services_of(m)->crls, &f->crl_urls, g->chain->items[1], m->live.serial,
+                            on_crl, m);
+    generation_unref(g);
+}
+
 void managed_follow_staple(struct managed *m)
 {
     if (!m->staple) {
@@ -43,13 +73,14 @@ void managed_follow_staple(struct managed *m)
         if (services_of(m)->metrics)
             metrics_count(services_of(m)->metrics, METRIC_STAPLE_FAILURES, 0, m->name, NULL);
     }
-    staple_follow(m->staple, m->certificate, &m->live, m->started && !m->retired);
+    if (staple_follow(m->staple, m->certificate, &m->live, m->started && !m->retired))
+        follow_crl(m);
 }
 
 bool managed_is_revoked(const struct managed *m)
 {
     return m->live.number > 0 && m->staple &&
-           staple_facts(m->staple)->status == OCSP_STATUS_REVOKED;
+           (m->crl_entry.revoked || staple_facts(m->staple)->status == OCSP_STATUS_REVOKED);
 }
 
 bool managed_restaple(struct managed *m)

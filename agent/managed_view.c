@@ -139,6 +139,7 @@ void managed_view(const struct managed *m, struct managed_view *ret)
         .newest = m->newest.number,
         .staple = staple_facts(m->staple),
         .revoked = managed_is_revoked(m),
+        .crl_next_update = m->crl ? crl_follower_next_update(m->crl) : 0,
         .schedule = &m->schedule,
         .record = &m->record,
         .state = state_of(m, reason),

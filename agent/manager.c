@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "agent/crl_watch.h"
 #include "agent/metrics.h"
 #include "agent/turnstile.h"
 #include "base/clock.h"
@@ -336,6 +337,7 @@ static bool open_services(struct manager *m, struct err **err)
     s->state = s->worker ? state_open(m->config->state_dir, STATE_OWN, s->worker, err) : NULL;
     s->http = s->state ? http_new(l, err) : NULL;
     s->staples = turnstile_new(l, STAPLES_AT_ONCE);
+    s->crls = crl_watch_new(s);
     return s->http;
 }
 
@@ -379,6 +381,7 @@ void manager_free(struct manager *m)
     map_free(m->rollouts, free_rollout);
     timer_free(m->grant);
     timer_free(m->sweep);
+    crl_watch_free(m->services.crls);
     turnstile_free(m->services.staples);
     http_free(m->services.http);
     state_free(m->services.state);

@@ -174,7 +174,8 @@ static int64_t *find_value(struct map *series, const struct value_family *family
         if (!value) /* the caller's list ended early */
             break;
     }
-    buf_add_str(&text, "}");
+    if (text.len > 0)
+        buf_add_str(&text, "}");
     int64_t *found = map_get(series, text.data);
     if (!found) {
         found = xcalloc(1, sizeof *found);
@@ -281,6 +282,7 @@ struct metrics *metrics_new(void)
         metrics_count(m, METRIC_RENEWALS, 0, renewals[i], NULL);
     for (size_t i = 0; i < ARRAY_LEN(deploys); i++)
         metrics_count(m, METRIC_DEPLOYS, 0, deploys[i], NULL);
+    metrics_count(m, METRIC_CRL_FAILURES, 0, NULL);
     for (int kind = ERR_CONFIG; kind <= ERR_BUG; kind++)
         metrics_count(m, METRIC_RENEWAL_FAILURES, 0, err_kind_name((enum err_kind)kind), NULL);
     metrics_expect(m, METRIC_RENEWAL_DURATION, NULL);

@@ -117,34 +117,41 @@ static bool is_trusted(const struct target *t, const struct probe_result *result
                    text ? text : trust);
 }
 
-/* What the staple is worth to a client: its signature is the client's business, its status and end
- * are what servers get wrong. */
+/* What another staple than ours is worth to a client: its signature is the client's business, its
+ * status and end are what servers get wrong. */
+static enum staple_seen judge_other(const struct buf *ours, const struct probe_result *result,
+                                    struct err **err)
+{
+    const struct cert *leaf = result->chain->items[0];
+    struct ocsp_answer a, held;
+
+    if (!ocsp_peek(result->staple, result->staple_len, leaf, &a, err))
+        return STAPLE_WRONG;
+    if (a.status != OCSP_STATUS_GOOD || (a.next_update != 0 && a.next_update <= clock_now())) {
+        err_set(err, ERR_REFUSED, "its OCSP staple is %s",
+                a.status == OCSP_STATUS_GOOD ? "over" : ocsp_status_name(a.status));
+        return STAPLE_WRONG;
+    }
+    bool older = ours->len > 0 && ocsp_peek(ours->data, ours->len, leaf, &held, NULL) &&
+                 a.this_update < held.this_update;
+    return older ? STAPLE_OLDER : STAPLE_OTHER;
+}
+
 static enum staple_seen judge_staple(const struct proof *p, const struct probe_result *result,
                                      struct err **err)
 {
-    const struct cert *leaf = result->chain->items[0];
     const struct buf *ours = &p->staple;
-    struct ocsp_answer a, held;
 
-    if (!result->staple && !leaf->must_staple)
-        return ours->len > 0 ? STAPLE_ABSENT : STAPLE_UNKNOWN;
-    if (!result->staple) {
+    if (result->staple && ours->len > 0 && result->staple_len == ours->len &&
+        memcmp(result->staple, ours->data, ours->len) == 0)
+        return STAPLE_OURS;
+    if (result->staple)
+        return judge_other(ours, result, err);
+    if (result->chain->items[0]->must_staple) {
         err_set(err, ERR_REFUSED, "no OCSP staple although the certificate is must-staple");
         return STAPLE_WRONG;
     }
-    if (ours->len > 0 && result->staple_len == ours->len &&
-        memcmp(result->staple, ours->data, ours->len) == 0)
-        return STAPLE_OURS;
-    if (!ocsp_peek(result->staple, result->staple_len, leaf, &a, err))
-        return STAPLE_WRONG;
-    if (a.status == OCSP_STATUS_GOOD && (a.next_update == 0 || a.next_update > clock_now()))
-        return ours->len > 0 && ocsp_peek(ours->data, ours->len, leaf, &held, NULL) &&
-                       a.this_update < held.this_update
-                   ? STAPLE_OLDER
-                   : STAPLE_OTHER;
-    err_set(err, ERR_REFUSED, "its OCSP staple is %s",
-            a.status == OCSP_STATUS_GOOD ? "over" : ocsp_status_name(a.status));
-    return STAPLE_WRONG;
+    return ours->len > 0 ? STAPLE_ABSENT : STAPLE_UNKNOWN;
 }
 
 /* Notes what an endpoint showed. True when it is the expected leaf. */

@@ -6,6 +6,7 @@
 #include "base/worker.h"
 #include "store/state.h"
 
+struct crl_watch;
 struct turnstile;
 struct metrics;
 
@@ -15,5 +16,6 @@ struct services {
     struct http *http;
     struct state *state;
     struct metrics *metrics;
-    struct turnstile *staples; /* OCSP fetches at once */
+    struct turnstile *staples; /* fetches of OCSP responses and revocation lists at once */
+    struct crl_watch *crls;
 };

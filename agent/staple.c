@@ -249,14 +249,14 @@ static void read_facts(struct staple *s)
         keep(s);
 }
 
-void staple_follow(struct staple *s, const struct config_certificate *c,
+bool staple_follow(struct staple *s, const struct config_certificate *c,
                    const struct generation_facts *live, bool start)
 {
     const char *sha256 = live->number > 0 ? live->sha256 : "";
     bool same = s->config == c && s->sha256 && strcmp(s->sha256, sha256) == 0;
 
     if (same && s->started == start)
-        return;
+        return false;
     stop(s);
     s->config = c;
     s->started = start;
@@ -272,4 +272,5 @@ void staple_follow(struct staple *s, const struct config_certificate *c,
     staple_responders(c, &s->facts.ocsp_urls, &s->urls);
     s->facts.wanted = s->urls.n > 0;
     plan(s);
+    return true;
 }

@@ -36,9 +36,9 @@ struct staple *staple_new(const struct services *services, const char *certifica
                           const struct staple_events *events);
 void staple_free(struct staple *s); /* NULL is fine; what is on disk stays good */
 /* Reads what is known of the staple of that generation, which is live; with `start` looks after it
- * from now on. Nothing happens when it is the one looked after already. number 0: nothing is live.
- */
-void staple_follow(struct staple *s, const struct config_certificate *c,
+ * from now on. False, and nothing happens, when it is the one looked after already. number 0:
+ * nothing is live. */
+bool staple_follow(struct staple *s, const struct config_certificate *c,
                    const struct generation_facts *live, bool start);
 const struct staple_facts *staple_facts(const struct staple *s);
 /* product.md section 10; never NULL. */

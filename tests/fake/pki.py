@@ -81,7 +81,8 @@ class Authority:
     def pem(self):
         return pem(self.cert)
 
-    def leaf(self, public_key, names, not_before=None, lifetime=90 * DAY, signer=None, issuer_url=None):
+    def leaf(self, public_key, names, not_before=None, lifetime=90 * DAY, signer=None, issuer_url=None,
+             crl_url=None):
         """A server certificate; `signer`: another key than the issuer's, for a broken signature."""
         begin = not_before or now() - HOUR
         builder = (
@@ -109,6 +110,9 @@ class Authority:
                 AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(issuer_url)
             )
             builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+        if crl_url:
+            point = x509.DistributionPoint([x509.UniformResourceIdentifier(crl_url)], None, None, None)
+            builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
         return builder.sign(signer or self.key, hashes.SHA256())
 
 

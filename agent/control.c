@@ -146,19 +146,28 @@ static bool read_names(const json_t *request, struct strv *ret, struct err **err
            err_set(err, ERR_REFUSED, "control socket: names: expected a list of strings");
 }
 
-static void ask_renew(struct client *c, const json_t *request)
+/* Only renewals may be asked for of all certificates at once. */
+static bool read_wish(const json_t *request, struct renew_options *options, struct err **err)
 {
-    auto_err struct err *e = NULL;
     bool wait = true;
-    struct renew_options options = {
-        .force = json_bool(request, "force"),
-        .due_only = json_bool(request, "due_only"),
-        .by = "agent",
-    };
 
     (void)json_opt_bool(request, "wait", &wait, NULL);
-    options.no_wait = !wait;
-    if (read_names(request, &options.names, &e))
+    options->no_wait = !wait;
+    options->force = json_bool(request, "force");
+    options->due_only = json_bool(request, "due_only");
+    options->generation = json_int(request, "generation");
+    if (!read_names(request, &options->names, err))
+        return false;
+    return options->action == TICKET_RENEW || options->names.n > 0 ||
+           err_set(err, ERR_REFUSED, "control socket: names: expected at least one");
+}
+
+static void ask_wish(struct client *c, const json_t *request, enum ticket_action action)
+{
+    auto_err struct err *e = NULL;
+    struct renew_options options = {.action = action, .by = "agent"};
+
+    if (read_wish(request, &options, &e))
         c->renew = renew_start(c->control->settings.manager, &options, on_renewed, c, &e);
     strv_done(&options.names);
     if (!c->renew) {
@@ -167,6 +176,21 @@ static void ask_renew(struct client *c, const json_t *request)
     }
     timer_free(c->timer);
     c->timer = timer_after(loop_of(c->control), CONTROL_KEEPALIVE_MS, on_quiet, c);
+}
+
+static void ask_renew(struct client *c, const json_t *request)
+{
+    ask_wish(c, request, TICKET_RENEW);
+}
+
+static void ask_deploy(struct client *c, const json_t *request)
+{
+    ask_wish(c, request, TICKET_DEPLOY);
+}
+
+static void ask_rollback(struct client *c, const json_t *request)
+{
+    ask_wish(c, request, TICKET_ROLLBACK);
 }
 
 static void ask_reload(struct client *c, const json_t *request)
@@ -183,9 +207,8 @@ static const struct method {
     bool changes;
     void (*ask)(struct client *c, const json_t *request);
 } methods[] = {
-    {"status", false, ask_status},
-    {"renew", true, ask_renew},
-    {"reload", true, ask_reload},
+    {"status", false, ask_status},    {"renew", true, ask_renew},   {"deploy", true, ask_deploy},
+    {"rollback", true, ask_rollback}, {"reload", true, ask_reload},
 };
 
 static void client_ask(struct client *c, const char *line, size_t len)

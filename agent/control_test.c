@@ -53,7 +53,7 @@ static void tell(void *userdata)
         control_activity(asked.control, "c0", "waiting for the CA");
     json_put_str(j, "name", "c0");
     json_put_str(j, "result", "renewed");
-    tickets_tell(&asked.tickets, j, 0);
+    tickets_tell(&asked.tickets, TICKETS_ALL, j, 0);
 }
 
 struct ticket *managed_request(struct managed *m, const struct ticket_options *options,
@@ -279,6 +279,24 @@ static void without_waiting_it_is_accepted_or_under_way(void **state)
     assert_null(asked.tickets.first); /* nobody waits any more */
 }
 
+static void deployments_and_rollbacks_are_asked_for_by_name(void **state)
+{
+    struct fixture *f = *state;
+    auto_free char *deploy = ask(f, "{\"method\":\"deploy\",\"names\":[\"c0\"]}");
+
+    assert_non_null(strstr(deploy, "\"result\":\"renewed\""));
+    assert_int_equal(asked.options.action, TICKET_DEPLOY);
+    auto_free char *back = ask(f, "{\"method\":\"rollback\",\"names\":[\"c0\"],\"generation\":7}");
+    assert_non_null(strstr(back, "\"by\":\"agent\""));
+    assert_int_equal(asked.options.action, TICKET_ROLLBACK);
+    assert_int_equal(asked.options.generation, 7);
+    asked.options.action = TICKET_RENEW;
+    hears(f, "{\"method\":\"deploy\"}", "error refused");
+    hears(f, "{\"method\":\"rollback\",\"names\":[]}", "error refused");
+    hears(f, "{\"method\":\"rollback\",\"names\":[\"c9\"]}", "error config 0");
+    assert_int_equal(asked.options.action, TICKET_RENEW);
+}
+
 static void reloads_and_reports_what_was_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -473,6 +491,7 @@ int main(void)
         test(the_socket_is_for_the_owner_and_the_group),
         test(answers_with_the_status_document),
         test(a_renewal_tells_its_activity_and_then_its_result),
+        test(deployments_and_rollbacks_are_asked_for_by_name),
         test(activity_of_others_is_not_told),
         test(without_names_all_are_meant),
         test(names_that_are_no_list_of_strings_do_not_mean_all),

@@ -237,6 +237,7 @@ void deploy_record_read(struct deploy_record *r, const json_t *j)
     r->target = json_int(j, "target");
     r->previous = json_int(j, "previous");
     r->candidate = json_int(j, "candidate");
+    r->held_over = json_int(j, "held_over");
     r->stage =
         (enum deploy_stage)name_index(stage_names, ARRAY_LEN(stage_names), json_str(j, "stage"));
     r->outcome = (enum deploy_outcome)name_index(outcome_names, ARRAY_LEN(outcome_names),
@@ -326,6 +327,7 @@ json_t *deploy_record_to_json(const struct deploy_record *r)
     json_put_int(j, "target", r->target);
     json_put_int(j, "previous", r->previous);
     json_put_int(j, "candidate", r->candidate);
+    json_put_int(j, "held_over", r->held_over);
     json_put_str(j, "stage", stage_names[r->stage]);
     json_put_str(j, "outcome", outcome_names[r->outcome]);
     json_put_bool(j, "alone", r->alone);

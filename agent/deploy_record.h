@@ -95,7 +95,9 @@ struct output_row {
 struct deploy_record {
     int64_t target;    /* everything converges to this generation */
     int64_t previous;  /* the one to go back to, 0: none */
-    int64_t candidate; /* the newest generation that was given to a deployment */
+    int64_t candidate; /* the generation that was given to a deployment last */
+    /* On request, the candidate stays live although there are newer ones up to this; 0: no. */
+    int64_t held_over;
     enum deploy_stage stage;
     enum deploy_outcome outcome;
     bool alone;      /* deployed by itself because a shared check or reload failed */

@@ -12,6 +12,7 @@ static void fill(struct deploy_record *r)
     *r = (struct deploy_record){.target = 4,
                                 .previous = 3,
                                 .candidate = 4,
+                                .held_over = 6,
                                 .stage = DEPLOY_BACK_SWITCH,
                                 .outcome = OUTCOME_ROLLED_BACK,
                                 .alone = true,
@@ -65,6 +66,8 @@ static void survives_its_document(void **state)
     assert_string_equal(back.servers[0].endpoints[0].version, "TLSv1.3");
     assert_string_equal(back.servers[0].endpoints[0].error->text, "refused");
     assert_int_equal(back.outputs[0].generation, 3);
+    assert_int_equal(back.candidate, 4);
+    assert_int_equal(back.held_over, 6);
     deploy_record_done(&r);
     deploy_record_done(&back);
 }

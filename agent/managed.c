@@ -6,6 +6,7 @@
  *   a deployment was interrupted, or a newer generation was accepted
  *   than ever deployed                                                -> deploy
  *   a deployment failed and its next try has come                     -> deploy again
+ *   somebody asked for a deployment, or for an earlier generation     -> deploy that
  *   a renewal is due and its back-off is over                         -> slot, issuance
  *   an output does not hold what is live                              -> deploy the live one
  *   else sleep until the earliest of these instants */
@@ -59,14 +60,15 @@ enum pending {
 static enum pending pending_deploy(const struct managed *m)
 {
     const struct deploy_record *r = &m->record;
+    bool held = managed_is_held(m);
 
     if (m->newest.number == 0)
         return PENDING_NOTHING;
     if (r->stage != DEPLOY_IDLE)
         return PENDING_RESUME;
-    if (m->newest.not_after <= clock_now())
+    if (!held && m->newest.not_after <= clock_now())
         return PENDING_NOTHING;
-    if (m->newest.number > r->candidate)
+    if (managed_target(m) > r->candidate)
         return PENDING_RESUME;
     if (r->next_try != 0)
         return PENDING_RETRY;
@@ -120,7 +122,7 @@ static void on_audited(const struct audit_result *result, void *userdata)
 static bool look_after_outputs(struct managed *m)
 {
     if (m->certificate->n_outputs == 0 || m->record.next_try != 0 || m->live.number == 0 ||
-        m->live.number != m->newest.number)
+        m->live.number != managed_target(m))
         return false;
     if (!m->audited) {
         m->audit =
@@ -148,11 +150,14 @@ static void go_to_sleep(struct managed *m, time_t waits)
 
     earlier(&at, retry ? m->record.next_try : 0);
     earlier(&at, waits == 0 && m->schedule.failures > 0 ? m->schedule.next_try : 0);
-    managed_tell(m, waits > 0 || retry ? "backoff" : "not-due");
+    earlier(&at, managed_hold_end(m));
+    managed_tell(m, TICKETS_OF(TICKET_RENEW), waits > 0 || retry ? "backoff" : "not-due");
     wake_at(m, at);
     managed_watch(m);
-    if (m->retired)
+    if (m->retired) {
+        managed_tell(m, TICKETS_ALL, "failed");
         m->host->retired(m, m->host->userdata);
+    }
 }
 
 static void take_config(struct managed *m, struct config *config,
@@ -188,7 +193,7 @@ static bool is_readable(struct managed *m)
 {
     if (!m->unreadable || managed_load(m))
         return true;
-    managed_tell(m, "failed");
+    managed_tell(m, TICKETS_ALL, "failed");
     managed_read_again(m);
     return false;
 }
@@ -252,6 +257,8 @@ void managed_consider(struct managed *m)
     m->reason = reason;
     if (!due && !m->retired)
         forget_failures(m, now);
+    if (!m->retired && managed_grant_wish(m))
+        return;
     if (due && waits == 0) {
         m->queued = true;
         m->host->want_slot(m, m->host->userdata);

@@ -55,12 +55,19 @@ time_t managed_need(const struct managed *m);
 void managed_start(struct managed *m);
 void managed_granted(struct managed *m);
 
-/* Somebody wants it renewed. */
-struct ticket_options {
-    bool force;    /* although not due */
-    bool due_only; /* respects back-off; what the timer runs */
+/* Somebody wants something done with it. */
+enum ticket_action {
+    TICKET_RENEW,
+    TICKET_DEPLOY,   /* the newest generation once more, and the end of a hold */
+    TICKET_ROLLBACK, /* an earlier generation, held until the next renewal */
 };
-/* result: one entry of renew "results" (product.md section 10), borrowed; exit: 0, 1, 3 or 4. */
+struct ticket_options {
+    enum ticket_action action;
+    bool force;         /* TICKET_RENEW: although not due */
+    bool due_only;      /* TICKET_RENEW: respects back-off; what the timer runs */
+    int64_t generation; /* TICKET_ROLLBACK: 0: the one before the live one */
+};
+/* result: one entry of renew "results" (product.md section 10), borrowed; exit: 0 to 4. */
 typedef void ticket_fn(const json_t *result, int exit_status, void *userdata);
 struct ticket;
 struct ticket *managed_request(struct managed *m, const struct ticket_options *options,

@@ -13,9 +13,11 @@
 /* What one run is about: from the decision to act until tickets are told. */
 enum managed_run {
     RUN_NONE,
-    RUN_RENEW,  /* issuance and deployment, or the deployment of a generation accepted earlier */
-    RUN_REPAIR, /* outputs that did not hold what is live */
-    RUN_STAPLE, /* another staple of what is live */
+    RUN_RENEW,    /* issuance and deployment, or the deployment of a generation accepted earlier */
+    RUN_REPAIR,   /* outputs that did not hold what is live */
+    RUN_STAPLE,   /* another staple of what is live */
+    RUN_DEPLOY,   /* the newest generation once more, on request */
+    RUN_ROLLBACK, /* an earlier generation, on request */
 };
 
 struct managed {
@@ -63,6 +65,7 @@ struct managed {
     struct timer *wake;
     char *activity;
     struct ticket_list tickets;
+    unsigned answers; /* the actions of the tickets that the run under way answers */
 
     /* The run under way, or the last one */
     enum managed_run run;
@@ -80,12 +83,12 @@ void managed_read_again(struct managed *m);
 
 /* managed_work.c ------------------------------------------------------------------------------- */
 
-/* Begin an issuance, for which a slot is there, or a deployment of the newest generation. Their
- * ends come to managed_consider(). */
+/* Begin an issuance, for which a slot is there, or a deployment of managed_target(). Their ends
+ * come to managed_consider(). */
 void managed_issue(struct managed *m);
 void managed_deploy(struct managed *m, enum managed_run run);
-/* Answers all tickets. */
-void managed_tell(struct managed *m, const char *result);
+/* Answers the tickets of these actions. */
+void managed_tell(struct managed *m, unsigned actions, const char *result);
 void managed_release_slot(struct managed *m);
 /* Nothing is coming for the batches of the servers after all. */
 void managed_unexpect(struct managed *m);
@@ -109,6 +112,18 @@ bool managed_wants_staple(struct managed *m, struct generation *target);
 /* Adds what is to be known about CAs and must-staple. */
 void managed_advise(const struct managed *m, struct err **err);
 
+/* managed_wish.c ------------------------------------------------------------------------------- */
+
+/* The generation that should be live: the newest one, or the one that is held. 0: there is none. */
+int64_t managed_target(const struct managed *m);
+bool managed_is_held(const struct managed *m);
+time_t managed_hold_end(const struct managed *m); /* 0: nothing is held */
+/* Begins with what people asked for beyond renewals; what is impossible is answered. True when
+ * something is under way now. */
+bool managed_grant_wish(struct managed *m);
+/* A rollback that somebody asked for failed: the newest generation is wanted again. */
+void managed_give_up_hold(struct managed *m);
+
 /* managed_load.c ------------------------------------------------------------------------------- */
 
 /* Reads the facts again. False: unreadable, schedule.error says why. */
@@ -125,5 +140,7 @@ void managed_save_record(struct managed *m);
 int managed_exit_status(const struct managed *m);
 enum renew_reason managed_due_reason(const struct managed *m, time_t now);
 time_t managed_renew_at(const struct managed *m); /* 0: unknown */
+/* Whether a result of the run is what was wanted. */
+bool managed_is_good(const struct managed *m, const char *result);
 /* One entry of renew "results". */
 json_t *managed_result(const struct managed *m, const char *result);

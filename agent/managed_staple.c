@@ -86,7 +86,7 @@ bool managed_is_revoked(const struct managed *m)
 bool managed_restaple(struct managed *m)
 {
     if (!m->restaple || m->record.next_try != 0 || m->live.number == 0 ||
-        m->live.number != m->newest.number)
+        m->live.number != managed_target(m))
         return false;
     m->restaple = false;
     if (m->certificate->n_servers == 0 && m->certificate->n_outputs == 0)
@@ -103,7 +103,7 @@ static void refuse_without_staple(struct managed *m, const struct err *e)
     time_t now = clock_now();
     char next[CLOCK_TEXT_MAX];
 
-    r->candidate = m->newest.number;
+    r->candidate = managed_target(m);
     r->outcome = OUTCOME_FAILED;
     r->failures++;
     r->next_try = now + backoff_delay(r->failures, RETRY_FIRST_S, 2, RETRY_MAX_S, random_u32());
@@ -129,7 +129,7 @@ static void on_first_staple(bool revoked, const struct err *e, void *userdata)
     auto_err struct err *missing = err_copy(e);
 
     m->first_staple = NULL;
-    m->stapled = m->newest.number;
+    m->stapled = m->issued->number;
     m->unstapled = false;
     if (!e && leaf->must_staple && leaf->ocsp_urls.n == 0 && !m->certificate->ocsp_responder)
         err_set(&missing, ERR_REFUSED, "the CA's certificate names no OCSP responder");

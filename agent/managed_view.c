@@ -74,10 +74,16 @@ static json_t *reload_ms_of(const struct managed *m)
     return ms >= 0 ? json_integer(ms) : json_null();
 }
 
+bool managed_is_good(const struct managed *m, const char *result)
+{
+    return strcmp(result, "renewed") == 0 ||
+           (m->run == RUN_ROLLBACK && strcmp(result, "rolled-back") == 0);
+}
+
 json_t *managed_result(const struct managed *m, const char *result)
 {
     bool acted = m->run != RUN_NONE;
-    bool renewed = strcmp(result, "renewed") == 0;
+    bool good = managed_is_good(m, result);
     bool not_due = strcmp(result, "not-due") == 0;
     const struct err *e = m->record.error ? m->record.error : m->schedule.error;
     json_t *j = json_object();
@@ -89,7 +95,7 @@ json_t *managed_result(const struct managed *m, const char *result)
         json_put(j, "old", m->old ? json_incref(m->old) : json_null());
     else
         json_put(j, "old", managed_cert_json(m->live.number > 0 ? &m->live : NULL));
-    json_put(j, "new", renewed ? managed_cert_json(&m->live) : json_null());
+    json_put(j, "new", good ? managed_cert_json(&m->live) : json_null());
     json_put(j, "generation", m->live.number > 0 ? json_integer(m->live.number) : json_null());
     json_put_bool(j, "proven", m->record.outcome == OUTCOME_PROVEN);
     json_put(j, "reload_ms", acted ? reload_ms_of(m) : json_null());
@@ -122,6 +128,8 @@ static const char *state_of(const struct managed *m, enum renew_reason reason)
         return "missing";
     if (reason != RENEW_NOT_DUE)
         return "due";
+    if (managed_is_held(m))
+        return "held";
     if (r->outcome == OUTCOME_PROVEN)
         return "proven";
     return r->outcome == OUTCOME_DEPLOYED ? "deployed" : "idle";

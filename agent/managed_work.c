@@ -54,18 +54,19 @@ static void begin_run(struct managed *m, enum managed_run run)
 static int exit_status_for(const struct managed *m, const char *result)
 {
     int status = m->unreadable ? 4 : managed_exit_status(m);
+    bool deployed = (m->run == RUN_DEPLOY || m->run == RUN_ROLLBACK) && !m->record.error;
 
-    if (strcmp(result, "not-due") == 0)
+    if (strcmp(result, "not-due") == 0 || (deployed && managed_is_good(m, result)))
         return status == 1 ? 0 : status;
-    return status == 0 && strcmp(result, "renewed") != 0 ? 1 : status;
+    return status == 0 && !managed_is_good(m, result) ? 1 : status;
 }
 
-void managed_tell(struct managed *m, const char *result)
+void managed_tell(struct managed *m, unsigned actions, const char *result)
 {
     if (!m->tickets.first)
         return;
     auto_json json_t *j = managed_result(m, result);
-    tickets_tell(&m->tickets, j, exit_status_for(m, result));
+    tickets_tell(&m->tickets, actions, j, exit_status_for(m, result));
 }
 
 void managed_end_run(struct managed *m, const char *result)
@@ -77,7 +78,7 @@ void managed_end_run(struct managed *m, const char *result)
                             clock_boot_ms() - m->started_ms);
     }
     if (result)
-        managed_tell(m, result);
+        managed_tell(m, m->answers, result);
     m->run = RUN_NONE;
     m->reason = RENEW_NOT_DUE;
     set_activity(m, NULL);
@@ -147,12 +148,21 @@ static void prune(struct managed *m)
     (void)generation_prune(services_of(m)->state, m->name, GENERATIONS_KEPT, in_use, n, NULL, NULL);
 }
 
+/* A generation that came of a renewal serves those who asked for a deployment as well. */
+static unsigned answers_of(enum managed_run run)
+{
+    if (run == RUN_ROLLBACK)
+        return TICKETS_OF(TICKET_ROLLBACK);
+    return TICKETS_OF(TICKET_DEPLOY) | (run == RUN_DEPLOY ? 0 : TICKETS_OF(TICKET_RENEW));
+}
+
 /* Tells the story of a deployment that ended. Returns the result, NULL when it is not the end. */
 static const char *report_deploy(struct managed *m)
 {
     const struct deploy_record *r = &m->record;
     auto_free char *verdict = verdict_text(r);
     const char *event = r->outcome == OUTCOME_PROVEN ? "proven" : "deployed";
+    bool back = m->run == RUN_ROLLBACK;
 
     if (r->outcome == OUTCOME_PROVEN || r->outcome == OUTCOME_DEPLOYED) {
         log_info(r->outcome == OUTCOME_PROVEN ? "certificate proven" : "certificate deployed",
@@ -162,15 +172,17 @@ static const char *report_deploy(struct managed *m)
             log_failure(LOG_LEVEL_WARNING, r->error, "unproven", "certificate", m->name, "attempt",
                         m->attempt);
         history(m, event, verdict);
-        return "renewed";
+        if (managed_is_held(m) && back)
+            history(m, "held", "until the next renewal or everleaf deploy");
+        return back ? "rolled-back" : "renewed";
     }
     log_failure(LOG_LEVEL_ERROR, r->error, "deployment failed", "certificate", m->name, "attempt",
                 m->attempt, "step", "deploy");
-    history(m, r->outcome == OUTCOME_ROLLED_BACK ? "rolled-back" : "deploy-failed",
-            r->error ? r->error->text : NULL);
+    const char *failed = r->outcome == OUTCOME_ROLLED_BACK ? "rolled-back" : "deploy-failed";
+    history(m, back ? "rollback-failed" : failed, r->error ? r->error->text : NULL);
     if (r->alone && r->failures == 0)
         return NULL; /* tried again by itself at once */
-    return r->outcome == OUTCOME_ROLLED_BACK ? "rolled-back" : "failed";
+    return r->outcome == OUTCOME_ROLLED_BACK && !back ? "rolled-back" : "failed";
 }
 
 static void on_deployed(void *userdata)
@@ -185,8 +197,12 @@ static void on_deployed(void *userdata)
         m->outputs_wrong = false;
         prune(m);
     }
-    if (result) /* a repair that succeeded is no result: what it is about is told by what follows */
-        managed_end_run(m, good && m->run != RUN_RENEW ? NULL : result);
+    if (result && !good && managed_is_held(m) && m->live.number != m->record.candidate)
+        managed_give_up_hold(m);
+    /* A repair that succeeded is no result: what it is about is told by what follows. */
+    bool silent = good && (m->run == RUN_REPAIR || m->run == RUN_STAPLE);
+    if (result)
+        managed_end_run(m, silent ? NULL : result);
     managed_consider(m);
 }
 
@@ -203,28 +219,37 @@ static bool load_for_deploy(struct managed *m, struct generation **ret_target,
                             struct generation **ret_previous)
 {
     struct state *state = services_of(m)->state;
-    bool on_the_way = m->record.stage != DEPLOY_IDLE && m->record.candidate == m->newest.number;
+    int64_t target = managed_target(m);
+    bool on_the_way = m->record.stage != DEPLOY_IDLE && m->record.candidate == target;
     int64_t previous = on_the_way ? m->record.previous : m->live.number;
     auto_err struct err *e = NULL;
 
-    if (m->issued && m->issued->number == m->newest.number)
+    if (m->issued && m->issued->number == target)
         *ret_target = take(m->issued);
     else
-        *ret_target = generation_load(state, m->name, m->newest.number, &e);
+        *ret_target = generation_load(state, m->name, target, &e);
     if (!*ret_target) {
-        log_failure(LOG_LEVEL_ERROR, e, "newest generation unusable", "certificate", m->name);
+        log_failure(LOG_LEVEL_ERROR, e, "generation unusable", "certificate", m->name);
         err_free(m->schedule.error);
         m->schedule.error = take(e);
         m->unreadable = true;
         managed_end_run(m, "failed");
+        managed_tell(m, TICKETS_ALL, "failed");
         managed_read_again(m);
         return false;
     }
-    if (previous > 0 && previous != m->newest.number)
+    if (previous > 0 && previous != target)
         *ret_previous = generation_load(state, m->name, previous, &e);
     if (e)
         log_failure(LOG_LEVEL_WARNING, e, "previous generation unusable", "certificate", m->name);
     return true;
+}
+
+static const char *hook_reason(const struct managed *m)
+{
+    if (m->run == RUN_ROLLBACK)
+        return "rolled-back";
+    return m->run == RUN_REPAIR || m->run == RUN_DEPLOY ? "deploy" : "renewed";
 }
 
 void managed_deploy(struct managed *m, enum managed_run run)
@@ -232,7 +257,12 @@ void managed_deploy(struct managed *m, enum managed_run run)
     struct generation *target = NULL, *previous = NULL;
 
     managed_stop_watching(m);
+    if (!managed_is_held(m))
+        m->record.held_over = 0;
+    else if (run == RUN_RENEW) /* of a rollback that was interrupted, or is tried again */
+        run = RUN_ROLLBACK;
     begin_run(m, run);
+    m->answers = answers_of(m->run);
     if (!load_for_deploy(m, &target, &previous))
         return;
     if (managed_wants_staple(m, target)) {
@@ -251,7 +281,7 @@ void managed_deploy(struct managed *m, enum managed_run run)
         .target = target,
         .previous = previous,
         .first = m->live.number == 0,
-        .reason = m->run == RUN_REPAIR ? "deploy" : "renewed",
+        .reason = hook_reason(m),
         .attempt = m->attempt,
         .expected = m->expected,
     };
@@ -344,6 +374,7 @@ void managed_issue(struct managed *m)
 
     managed_stop_watching(m);
     begin_run(m, RUN_RENEW);
+    m->answers = TICKETS_OF(TICKET_RENEW);
     struct issuer *issuer = prepare_issuer(m, &e);
     if (!issuer) {
         err_step(&e, "prepare");

@@ -185,7 +185,12 @@ static void on_nothing(void *userdata)
 struct renew *renew_start(struct manager *m, const struct renew_options *options, renew_fn *fn,
                           void *userdata, struct err **err)
 {
-    struct ticket_options ticket = {.force = options->force, .due_only = options->due_only};
+    struct ticket_options ticket = {
+        .action = options->action,
+        .force = options->force,
+        .due_only = options->due_only,
+        .generation = options->generation,
+    };
     size_t max = options->names.n > 0 ? options->names.n : manager_count(m);
 
     if (!find_all(m, &options->names, err))

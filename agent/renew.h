@@ -1,15 +1,17 @@
-/* Somebody's wish to have certificates renewed: one ticket each, collected into the document
- * everleaf.renew/1 (product.md section 10). */
+/* Somebody's wish to have certificates renewed, deployed or rolled back: one ticket each, collected
+ * into the document everleaf.renew/1 (product.md section 10). */
 #pragma once
 
 #include "agent/manager.h"
 
 struct renew_options {
     struct strv names; /* empty: all */
-    bool force;        /* although not due */
-    bool due_only;     /* respects back-off */
-    bool no_wait;      /* over as soon as every wish is accepted */
-    const char *by;    /* "agent" or "self" */
+    enum ticket_action action;
+    bool force;         /* although not due */
+    bool due_only;      /* respects back-off */
+    int64_t generation; /* of a rollback; 0: the one before the live one */
+    bool no_wait;       /* over as soon as every wish is accepted */
+    const char *by;     /* "agent" or "self" */
 };
 
 struct renew;

@@ -21,20 +21,26 @@ static void print_error(const json_t *result)
         printf("  hint: %s\n", e->hint);
 }
 
-static void print_renewed(const json_t *result)
+/* What is live now, after what was asked for went well. */
+static void print_live(const char *what, const json_t *result)
 {
     const json_t *cert = json_get(result, "new");
     char end[CLOCK_TEXT_MAX];
 
-    printf("renewed, valid until %s, serial %s, %s",
+    printf("%s, valid until %s, serial %s, %s", what,
            clock_rfc3339(json_time(cert, "not_after"), end),
            json_str(cert, "serial") ? json_str(cert, "serial") : "?",
            json_bool(result, "proven") ? "proven" : "not proven");
     print_error(result);
 }
 
-static void print_result(const json_t *result)
+static void print_result(const json_t *result, enum ticket_action action)
 {
+    static const char *const done[] = {
+        [TICKET_RENEW] = "renewed",
+        [TICKET_DEPLOY] = "deployed",
+        [TICKET_ROLLBACK] = "rolled back and held",
+    };
     const char *what = json_str(result, "result");
     time_t next = json_time(result, "next_try");
     char at[CLOCK_TEXT_MAX] = "";
@@ -42,8 +48,8 @@ static void print_result(const json_t *result)
     if (next > 0)
         clock_rfc3339(next, at);
     printf("%s: ", json_str(result, "name"));
-    if (strcmp(what, "renewed") == 0) {
-        print_renewed(result);
+    if (json_str(json_get(result, "new"), "sha256")) {
+        print_live(done[action], result);
     } else if (strcmp(what, "not-due") == 0) {
         printf("not due before %s", at);
         print_error(result);
@@ -62,17 +68,23 @@ static void print_result(const json_t *result)
 
 static void print_results(const json_t *document, void *userdata)
 {
+    const struct renew_errand *r = userdata;
     const json_t *results = json_get(document, "results");
 
-    (void)userdata;
     for (size_t i = 0; i < json_array_size(results); i++) {
         const json_t *result = json_array_get(results, i);
         if (json_str(result, "name") && json_str(result, "result"))
-            print_result(result);
+            print_result(result, r->wanted.action);
     }
     if (json_array_size(results) == 0 && !json_get(document, "error"))
         fprintf(stderr, "everleaf: no certificates are configured\n");
 }
+
+static const char *const methods[] = {
+    [TICKET_RENEW] = "renew",
+    [TICKET_DEPLOY] = "deploy",
+    [TICKET_ROLLBACK] = "rollback",
+};
 
 /* The errand ----------------------------------------------------------------------------------- */
 
@@ -92,10 +104,11 @@ static json_t *make_request(void *userdata)
     const struct renew_errand *r = userdata;
     json_t *request = json_object();
 
-    json_put_str(request, "method", "renew");
+    json_put_str(request, "method", methods[r->wanted.action]);
     json_put_strv(request, "names", &r->wanted.names);
     json_put_bool(request, "force", r->wanted.force);
     json_put_bool(request, "due_only", r->wanted.due_only);
+    json_put_int(request, "generation", r->wanted.generation);
     json_put_bool(request, "wait", !r->wanted.no_wait);
     return request;
 }

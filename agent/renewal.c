@@ -98,3 +98,8 @@ bool renewal_is_emergency(struct validity v, time_t now)
 {
     return (int64_t)v.not_after - (int64_t)now < lifetime_s(v) / 20;
 }
+
+time_t renewal_emergency(struct validity v)
+{
+    return v.not_after - (time_t)(lifetime_s(v) / 20) + 1;
+}

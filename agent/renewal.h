@@ -46,5 +46,6 @@ enum renew_reason renewal_reason(const struct config_certificate *c,
  * over; NULL: there is none yet), and never before `retry_at` (0: none). */
 time_t renewal_next_try(int failures, time_t now, const struct validity *v, time_t retry_at,
                         uint32_t random);
-/* Whether less than a twentieth of the lifetime is left. */
+/* Whether less than a twentieth of the lifetime is left, and from when on that is so. */
 bool renewal_is_emergency(struct validity v, time_t now);
+time_t renewal_emergency(struct validity v);

@@ -202,6 +202,8 @@ static void an_emergency_is_the_last_twentieth(void **state)
     assert_false(renewal_is_emergency(v, T0 + 94 * HOUR));
     assert_true(renewal_is_emergency(v, T0 + 95 * HOUR + 1));
     assert_true(renewal_is_emergency(v, T0 + 200 * HOUR));
+    assert_false(renewal_is_emergency(v, renewal_emergency(v) - 1));
+    assert_true(renewal_is_emergency(v, renewal_emergency(v)));
 }
 
 static void reasons_have_the_names_of_the_status_document(void **state)

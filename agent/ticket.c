@@ -4,6 +4,7 @@ struct ticket {
     struct ticket_list *list;
     struct ticket *next;
     struct ticket_options options;
+    bool granted;
     ticket_fn *fn;
     void *userdata;
 };
@@ -35,7 +36,7 @@ void ticket_free(struct ticket *t)
 bool tickets_force(const struct ticket_list *list)
 {
     for (const struct ticket *t = list->first; t; t = t->next) {
-        if (t->options.force)
+        if (t->options.action == TICKET_RENEW && t->options.force)
             return true;
     }
     return false;
@@ -44,20 +45,58 @@ bool tickets_force(const struct ticket_list *list)
 bool tickets_ignore_backoff(const struct ticket_list *list)
 {
     for (const struct ticket *t = list->first; t; t = t->next) {
-        if (!t->options.due_only)
+        if (t->options.action == TICKET_RENEW && !t->options.due_only)
             return true;
     }
     return false;
 }
 
-void tickets_tell(struct ticket_list *list, const json_t *result, int exit_status)
+const struct ticket_options *tickets_grant(struct ticket_list *list, enum ticket_action action)
+{
+    const struct ticket_options *first = NULL;
+
+    for (const struct ticket *t = list->first; t; t = t->next) {
+        if (t->options.action == action)
+            first = &t->options; /* new ones are put before the others */
+    }
+    for (struct ticket *t = list->first; t && first; t = t->next)
+        t->granted = t->options.action == action && t->options.generation == first->generation;
+    return first;
+}
+
+static bool is_addressed(const struct ticket *t, unsigned actions)
+{
+    bool particular = t->options.action == TICKET_ROLLBACK;
+
+    return actions == TICKETS_ALL ||
+           ((actions & TICKETS_OF(t->options.action)) && (!particular || t->granted));
+}
+
+/* Moves the tickets of the actions to `ret`, in their order. */
+static void take_tickets(struct ticket_list *list, unsigned actions, struct ticket_list *ret)
+{
+    struct ticket **at = &list->first, **end = &ret->first;
+
+    while (*at) {
+        struct ticket *t = *at;
+        if (!is_addressed(t, actions)) {
+            at = &t->next;
+            continue;
+        }
+        *at = t->next;
+        t->list = ret;
+        t->next = NULL;
+        *end = t;
+        end = &t->next;
+    }
+}
+
+void tickets_tell(struct ticket_list *list, unsigned actions, const json_t *result, int exit_status)
 {
     /* Those that come in while these are told belong to the next answer. */
-    struct ticket_list now = *list;
+    struct ticket_list now = {0};
 
-    list->first = NULL;
-    for (struct ticket *t = now.first; t; t = t->next)
-        t->list = &now;
+    take_tickets(list, actions, &now);
     while (now.first) {
         ticket_fn *fn = now.first->fn;
         void *userdata = now.first->userdata;

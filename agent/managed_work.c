@@ -156,30 +156,45 @@ static unsigned answers_of(enum managed_run run)
     return TICKETS_OF(TICKET_DEPLOY) | (run == RUN_DEPLOY ? 0 : TICKETS_OF(TICKET_RENEW));
 }
 
+static const char *deployment_ended(const struct managed *m)
+{
+    const struct deploy_record *r = &m->record;
+
+    if (m->run == RUN_ROLLBACK)
+        return "rollback-failed";
+    return r->outcome == OUTCOME_ROLLED_BACK ? "rolled-back" : "deploy-failed";
+}
+
+static void report_good(struct managed *m)
+{
+    const struct deploy_record *r = &m->record;
+    bool proven = r->outcome == OUTCOME_PROVEN;
+    auto_free char *verdict = verdict_text(r);
+
+    log_info(proven ? "certificate proven" : "certificate deployed", "certificate", m->name,
+             "attempt", m->attempt, "serial", m->live.serial, "sha256", m->live.sha256, "result",
+             verdict);
+    if (r->error)
+        log_failure(LOG_LEVEL_WARNING, r->error, "unproven", "certificate", m->name, "attempt",
+                    m->attempt);
+    history(m, proven ? "proven" : "deployed", verdict);
+    if (m->run == RUN_ROLLBACK && managed_is_held(m))
+        history(m, "held", "until the next renewal or everleaf deploy");
+}
+
 /* Tells the story of a deployment that ended. Returns the result, NULL when it is not the end. */
 static const char *report_deploy(struct managed *m)
 {
     const struct deploy_record *r = &m->record;
-    auto_free char *verdict = verdict_text(r);
-    const char *event = r->outcome == OUTCOME_PROVEN ? "proven" : "deployed";
     bool back = m->run == RUN_ROLLBACK;
 
     if (r->outcome == OUTCOME_PROVEN || r->outcome == OUTCOME_DEPLOYED) {
-        log_info(r->outcome == OUTCOME_PROVEN ? "certificate proven" : "certificate deployed",
-                 "certificate", m->name, "attempt", m->attempt, "serial", m->live.serial, "sha256",
-                 m->live.sha256, "result", verdict);
-        if (r->error)
-            log_failure(LOG_LEVEL_WARNING, r->error, "unproven", "certificate", m->name, "attempt",
-                        m->attempt);
-        history(m, event, verdict);
-        if (managed_is_held(m) && back)
-            history(m, "held", "until the next renewal or everleaf deploy");
+        report_good(m);
         return back ? "rolled-back" : "renewed";
     }
     log_failure(LOG_LEVEL_ERROR, r->error, "deployment failed", "certificate", m->name, "attempt",
                 m->attempt, "step", "deploy");
-    const char *failed = r->outcome == OUTCOME_ROLLED_BACK ? "rolled-back" : "deploy-failed";
-    history(m, back ? "rollback-failed" : failed, r->error ? r->error->text : NULL);
+    history(m, deployment_ended(m), r->error ? r->error->text : NULL);
     if (r->alone && r->failures == 0)
         return NULL; /* tried again by itself at once */
     return r->outcome == OUTCOME_ROLLED_BACK && !back ? "rolled-back" : "failed";

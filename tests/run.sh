@@ -143,7 +143,7 @@ pytest_in() {
     /usr/bin/python3 -c 'import xdist' 2>/dev/null && parallel=(-n "${EVERLEAF_TEST_JOBS:-$((jobs + 1))}")
     EVERLEAF=${EVERLEAF:-$build/gcc-asan/everleaf} EVERLEAF_RELEASE=${EVERLEAF_RELEASE:-$build/everleaf} \
         /usr/bin/python3 -m pytest -p no:cacheprovider -q -rsxX --durations=10 "${parallel[@]}" \
-        --ignore tests/integration/test_monitoring.py tests/integration | tee "$logs/integration.txt"
+        "$@" | tee "$logs/$name.txt"
     rc=$?
     while read -r line; do
         skip "${line#SKIPPED }"
@@ -152,7 +152,8 @@ pytest_in() {
 }
 
 integration() {
-    pytest_in integration tests/integration --ignore tests/integration/test_server_types.py
+    pytest_in integration tests/integration --ignore tests/integration/test_monitoring.py \
+        --ignore tests/integration/test_server_types.py
 }
 
 # Every server type against the real program; writes build/servers.md.

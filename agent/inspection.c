@@ -10,6 +10,7 @@
 #include "pki/name.h"
 #include "pki/pem.h"
 #include "store/generation.h"
+#include "store/staple.h"
 
 void inspection_done(struct inspection *i)
 {
@@ -21,6 +22,7 @@ void inspection_done(struct inspection *i)
     free(i->key_text);
     free(i->trust_text);
     free(i->managed);
+    inspected_staple_done(&i->staple);
     *i = (struct inspection){0};
 }
 
@@ -115,6 +117,10 @@ static bool read_directory(struct inspection *i, int dirfd, struct err **err)
         i->key = INSPECTED_KEY_UNKNOWN;
         set_string(&i->key_text, xstrdup(e->text));
     }
+    auto_buf struct buf staple = {0};
+    buf_init(&staple, STAPLE_MAX);
+    if (file_read(dirfd, STAPLE_FILE, STAPLE_MAX, true, &staple, NULL))
+        inspected_staple_take(&i->staple, staple.data, staple.len);
     return true;
 }
 
@@ -137,7 +143,7 @@ void inspection_take_probe(struct inspection *i, const struct probe_result *resu
         if (copy)
             chain_add(i->chain, copy);
     }
-    i->stapled = result->staple != NULL;
+    inspected_staple_take(&i->staple, result->staple, result->staple_len);
     i->handshake_ms = result->handshake_ms;
     memcpy(i->version, result->version, sizeof i->version);
     memcpy(i->cipher, result->cipher, sizeof i->cipher);
@@ -149,6 +155,7 @@ void inspection_judge(struct inspection *i, const char *ca_file, const char *hos
         return;
     free(i->trust_text);
     i->trust = chain_trust(i->chain, ca_file, host, now, &i->trust_text);
+    inspected_staple_judge(&i->staple, i->chain, now);
 }
 
 /* What is managed here
@@ -193,6 +200,9 @@ static bool find_generation(struct inspection *i, struct state *state, const cha
         }
         found = strcmp(facts.sha256, sha256) == 0;
         if (found) {
+            auto_buf struct buf ours = {0};
+            bool held = staple_load(state, certificate, number, &ours, NULL);
+            inspected_staple_compare(&i->staple, held ? ours.data : NULL, ours.len);
             i->generation = number;
             i->is_live = number == list.live;
         }
@@ -233,8 +243,10 @@ bool inspection_compare(struct inspection *i, const struct config *config, const
 int inspection_exit(const struct inspection *i)
 {
     bool expired = i->trust && strcmp(i->trust, "expired") == 0;
+    bool revoked = i->staple.status && strcmp(i->staple.status, "revoked") == 0;
 
-    return expired || i->key == INSPECTED_KEY_OTHER || (i->managed && !i->is_live) ? 3 : 0;
+    return expired || revoked || i->key == INSPECTED_KEY_OTHER || (i->managed && !i->is_live) ? 3
+                                                                                              : 0;
 }
 
 static json_t *key_json(const struct inspection *i)
@@ -244,16 +256,6 @@ static json_t *key_json(const struct inspection *i)
 
     json_put_bool(j, "present", i->key != INSPECTED_NO_KEY);
     json_put(j, "matches", known ? json_boolean(i->key == INSPECTED_KEY_MATCHES) : json_null());
-    return j;
-}
-
-static json_t *staple_json(const struct inspection *i)
-{
-    json_t *j = json_object();
-
-    json_put_str(j, "status", i->stapled ? NULL : "none"); /* one that is there is not judged */
-    json_put_time(j, "this_update", 0);
-    json_put_time(j, "next_update", 0);
     return j;
 }
 
@@ -300,7 +302,7 @@ json_t *inspection_to_json(const struct inspection *i)
     json_put(j, "key", key_json(i));
     json_put_str(j, "trust", i->trust);
     json_put_str(j, "trust_text", i->trust_text);
-    json_put(j, "staple", staple_json(i));
+    json_put(j, "staple", inspected_staple_json(&i->staple));
     json_put(j, "tls", tls_json(i));
     json_put(j, "managed", managed_json(i));
     return j;
@@ -383,7 +385,8 @@ void inspection_print(FILE *out, const struct inspection *i, time_t now)
     if (i->trust)
         print_linef(out, 0, "trust", "%s: %s", i->trust, i->trust_text ? i->trust_text : "");
     if (i->connect) {
-        print_line(out, 0, "staple", i->stapled ? "sent" : "none");
+        auto_free char *staple = inspected_staple_text(&i->staple);
+        print_line(out, 0, "staple", staple);
         print_linef(out, 0, "tls", "%s, %s, handshake %lld ms", i->version, i->cipher,
                     (long long)i->handshake_ms);
     }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "agent/config.h"
+#include "agent/inspected_staple.h"
 #include "pki/cert.h"
 #include "pki/probe.h"
 
@@ -23,7 +24,7 @@ struct inspection {
     char *key_text;    /* why the key cannot be compared, or NULL */
     const char *trust; /* chain_trust(), NULL without a certificate */
     char *trust_text;
-    bool stapled;
+    struct inspected_staple staple;
     char version[16], cipher[64]; /* of an endpoint */
     int64_t handshake_ms;
     char *managed;      /* the certificate it belongs to, NULL: none is known */
@@ -42,7 +43,7 @@ void inspection_judge(struct inspection *i, const char *ca_file, const char *hos
  * cannot be read leaves it unknown: false and err. */
 NODISCARD bool inspection_compare(struct inspection *i, const struct config *config,
                                   const char *host, struct err **err);
-/* 0, or 3: expired, a mismatched pair, or other than live. */
+/* 0, or 3: expired, revoked, a mismatched pair, or other than live. */
 int inspection_exit(const struct inspection *i);
 json_t *inspection_to_json(const struct inspection *i); /* everleaf.inspect/1 */
 void inspection_print(FILE *out, const struct inspection *i, time_t now);

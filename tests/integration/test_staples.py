@@ -74,25 +74,16 @@ class Responder:
         self._server.shutdown()
         self._server.server_close()
 
-    def signed(self, request, status=ocsp.OCSPCertStatus.GOOD, first=-1, life=None, key=None, serial=None):
+    def signed(self, request, status=ocsp.OCSPCertStatus.GOOD, first=-1, life=None, key=None):
         now = datetime.datetime.utcnow().replace(microsecond=0)
         revoked = status == ocsp.OCSPCertStatus.REVOKED
-        builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
-            issuer_name_hash=request.issuer_name_hash, issuer_key_hash=request.issuer_key_hash,
-            serial_number=serial or request.serial_number, algorithm=request.hash_algorithm, cert_status=status,
+        builder = ocsp.OCSPResponseBuilder().add_response(
+            cert=self.leaf, issuer=self.issuer, algorithm=request.hash_algorithm, cert_status=status,
             this_update=now + first * SECOND, next_update=now + (life or self.life) * SECOND,
             revocation_time=now - SECOND if revoked else None,
-            revocation_reason=x509.ReasonFlags.key_compromise if revoked else None,
-        ) if hasattr(ocsp.OCSPResponseBuilder, "add_response_by_hash") else self._by_certificate(
-            status, now + first * SECOND, now + (life or self.life) * SECOND, now - SECOND if revoked else None)
+            revocation_reason=x509.ReasonFlags.key_compromise if revoked else None)
         builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, self.issuer)
         return builder.sign(key or self.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-    def _by_certificate(self, status, this_update, next_update, revoked):
-        return ocsp.OCSPResponseBuilder().add_response(
-            cert=self.leaf, issuer=self.issuer, algorithm=hashes.SHA1(), cert_status=status,
-            this_update=this_update, next_update=next_update, revocation_time=revoked,
-            revocation_reason=x509.ReasonFlags.key_compromise if revoked else None)
 
     leaf = None
     leaves = None
@@ -175,6 +166,11 @@ def test_a_new_certificate_goes_live_with_its_staple(stapled, responder):
     assert is_stapled(stapled.port)
     endpoint = stapled.one_status()["servers"][0]["endpoints"][0]
     assert endpoint["staple_matches"] is True
+    seen = stapled.run("inspect", f"127.0.0.1:{stapled.port}", "--sni", "www.example.org", "--json").json
+    assert seen["staple"]["status"] == "good" and seen["staple"]["matches_ours"] is True
+    assert seen["staple"]["next_update"] == stapled.one_status()["staple"]["next_update"]
+    text = stapled.run("inspect", f"127.0.0.1:{stapled.port}", "--sni", "www.example.org").stdout
+    assert "good, until" in text and ", ours" in text
 
 
 def test_a_staple_is_refreshed_and_withdrawn_before_its_end(stapled, responder):
@@ -319,3 +315,36 @@ def test_nginx_may_ask_the_local_responder(stapled, pebble, responder):
     stapled.nginx.extra = f"    ssl_stapling on;\n    ssl_stapling_responder http://127.0.0.1:{port}/;\n"
     stapled.nginx.start()
     agent.wait_for(lambda: is_stapled(stapled.port), what="nginx with a staple")
+
+
+def test_must_staple_goes_live_only_with_a_staple(make_everleaf, make_pebble, responder, http_port):
+    """Pebble copies must-staple from the CSR since 2.5."""
+    pebble = make_pebble("2.10", ocspResponderURL=responder.url)
+    responder.of(pebble)
+    responder.leaves = lambda serial: x509.load_pem_x509_certificate(
+        json.loads(managed(pebble, f"cert-status-by-serial/{serial:x}"))["Certificate"].encode())
+    responder.tell = responder.later
+    everleaf = make_everleaf().issuer(pebble).http_01(http_port)
+    everleaf.certificate("www", ocsp={"must_staple": True})
+    agent = everleaf.agent()
+    agent.wait_for(lambda: "does not go live without a staple" in agent.log, what="the refusal")
+    assert everleaf.one_status()["generation"] is None
+    responder.tell = responder.good
+    agent.wait_for(lambda: everleaf.one_status()["generation"] == 1, what="the certificate", timeout=60)
+    assert (everleaf.live() / "ocsp.der").exists()
+    assert everleaf.one_status()["error"] is None
+
+
+def test_the_configuration_chooses_digest_and_responder(stapled, pebble, responder):
+    other = Responder().of(pebble)
+    other.leaves = responder.leaves
+    try:
+        stapled.certificate("www", ocsp={"hash": "sha256", "responder": other.url})
+        stapled.renew()
+        assert [method for method, _ in other.requests] == ["GET"] and responder.requests == []
+        stapled.certificate("www", ocsp={"enabled": False})
+        stapled.renew("--force", "www")
+        assert len(other.requests) == 1 and responder.requests == []
+        assert stapled.one_status()["staple"]["status"] == "none"
+    finally:
+        other.close()

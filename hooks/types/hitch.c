@@ -1,5 +1,6 @@
-/* Hitch: `hitch -t`, then SIGHUP: new children take over, old ones finish. It wants key,
- * certificate and chain in one PEM file (`type: combined`). */
+/* Hitch: `hitch -t`, then SIGHUP: new children take over, old ones finish what they have. (1.7.2
+ * resets connections that wait at a listener of an old child: nothing that we could do about.) It
+ * wants key, certificate and chain in one PEM file (`type: combined`), or two files by name. */
 #include <signal.h>
 #include <stddef.h>
 

@@ -45,6 +45,7 @@ class Server:
     checks = True  # has a check of its own
     checks_pairs = False  # which sees a pair that does not match
     proven = True  # by a handshake right after connecting
+    loses = False  # now and then a connection, whenever it reloads
     user = None  # that must be able to read the key
 
     def __init__(self, place):
@@ -447,6 +448,7 @@ class HaproxyMaster(Haproxy):
 class Hitch(Server):
     type = program = "hitch"
     checks_pairs = True
+    loses = True  # old workers close their listeners with what waits there, before new ones have theirs
 
     class Backend(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -480,7 +482,7 @@ frontend = {{ host = "127.0.0.1" port = "{self.port}" }}
 backend = "[127.0.0.1]:{self.backend.server_address[1]}"
 pem-file = {{ cert = "{self.cert}" private-key = "{self.key}" }}
 ocsp-dir = ""
-workers = 1
+workers = 4
 daemon = off
 user = "_hitch"
 {"nonsense = on" if self.broken else ""}

@@ -179,10 +179,12 @@ class Conformance:
                 result = self.everleaf.renew("www", "--force")
                 seen.append(result.one["new"]["sha256"])
                 wait_for(lambda: seen[-1] in load.leaves, 10, "a client to see it")
-        assert not load.failures, f"{len(load.failures)} of {load.done}: {load.failures[:3]}"
+        lost = len(load.failures)
+        assert not lost or (self.server.loses and lost <= load.done / 50), \
+            f"{lost} of {load.done}: {load.failures[:3]}"
         # Workers that still drain may show what was there even before.
         assert [leaf for leaf in load.leaves if leaf in seen] == seen
-        return f"{load.done} requests, 0 failed"
+        return f"{load.done} requests, " + ("its reload loses some" if self.server.loses else "0 failed")
 
 
 @pytest.mark.parametrize("server_class", SERVERS, ids=lambda c: c.__name__.lower())

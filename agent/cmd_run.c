@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agent/alert.h"
 #include "agent/claim.h"
 #include "agent/cmd.h"
 #include "agent/control.h"
@@ -27,6 +28,7 @@ struct run {
     struct manager *manager;
     struct control *control;
     struct listener *listener;
+    struct alerts *alerts;
     struct responder *responder;
     struct timer *status;
     int64_t started_ms;
@@ -101,6 +103,8 @@ static void on_activity(const char *certificate, const char *text, void *userdat
 
     if (r->control)
         control_activity(r->control, certificate, text);
+    if (r->alerts && !text) /* something ended */
+        alerts_poke(r->alerts);
     if (!r->status && getenv("NOTIFY_SOCKET"))
         r->status = timer_after(r->loop, STATUS_AFTER_MS, on_status, r);
 }
@@ -181,6 +185,7 @@ static void reload(void *userdata)
         refuse(r, &problems);
     }
     problems_done(&problems);
+    alerts_poke(r->alerts);
     notify_ready(r);
 }
 
@@ -232,6 +237,7 @@ static void on_claimed(struct manager *m, const struct err *e, void *userdata)
     r->manager = m;
     open_control(r);
     r->listener = listener_new(m);
+    r->alerts = alerts_new(m);
     r->responder = responder_new(m);
     notify_ready(r);
     auto_free char *n = xasprintf("%zu", manager_count(m));
@@ -273,6 +279,7 @@ static void stop(struct run *r)
     timer_free(r->status);
     control_free(r->control);
     listener_free(r->listener);
+    alerts_free(r->alerts);
     responder_free(r->responder);
     manager_free(r->manager);
     config_unref(r->config);

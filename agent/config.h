@@ -66,6 +66,14 @@ struct config_certificate {
     size_t n_servers;
 };
 
+/* `agent.alerts`: neither url nor command: off. */
+struct config_alerts {
+    struct secret *url;    /* of a webhook, or NULL */
+    struct secret *bearer; /* or NULL */
+    struct strv command;
+    int64_t repeat_s, timeout_s;
+};
+
 struct config {
     unsigned refs;
     char *file; /* "environment" when it came from EVERLEAF_* */
@@ -73,6 +81,7 @@ struct config {
     struct strv listen;      /* empty: off */
     struct strv ocsp_listen; /* empty: off */
     char *metrics_file;      /* or NULL */
+    struct config_alerts alerts;
     enum log_level log_level;
     enum log_format log_format;
     int64_t concurrency, http_timeout_s;

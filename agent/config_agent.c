@@ -108,6 +108,13 @@ const struct field config_agent_fields[] = {
      AT(control),
      .help = "socket for `renew` and `status`; default `$RUNTIME_DIRECTORY/control.sock` "
              "(systemd), else `/run/everleaf/control.sock`"},
+    {.name = "alerts",
+     .type = FIELD_CUSTOM,
+     AT(alerts),
+     .parse = config_parse_alerts,
+     .done = config_alerts_done,
+     .kind = "a map {url: ...} or {command: [...]}",
+     .help = "alerts straight from the agent, for those without Prometheus"},
     {.name = "log",
      .type = FIELD_CUSTOM,
      .offset = 0,

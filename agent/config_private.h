@@ -84,6 +84,8 @@ void config_imply_endpoint(struct config_server *s);
 void config_parse_prove(const struct field_in *in);   /* struct config_server */
 void config_parse_outputs(const struct field_in *in); /* struct config_certificate */
 void config_outputs_done(void *certificate);
+void config_parse_alerts(const struct field_in *in); /* struct config_alerts */
+void config_alerts_done(void *alerts);
 void config_free_member(void *member); /* a char * */
 
 void config_endpoints_done(struct config_server *s);
@@ -92,8 +94,8 @@ void config_server_free(struct config_server *s);
 void config_certificate_free(struct config_certificate *c);
 
 /* Tables, for the reference. */
-extern const struct field config_agent_fields[], config_log_fields[], config_issuer_fields[],
-    config_eab_fields[], config_server_fields[], config_endpoint_fields[],
+extern const struct field config_agent_fields[], config_log_fields[], config_alerts_fields[],
+    config_issuer_fields[], config_eab_fields[], config_server_fields[], config_endpoint_fields[],
     config_certificate_fields[], config_key_fields[], config_renew_fields[], config_ocsp_fields[];
 
 /* The EVERLEAF_* variables as a document. */

@@ -56,6 +56,7 @@ char *config_reference(void)
                       "relative to its file.\n");
     add_table(&out, "`agent`", NULL, config_agent_fields);
     add_table(&out, "`agent.log`", NULL, config_log_fields);
+    add_table(&out, "`agent.alerts`", NULL, config_alerts_fields);
     add_table(&out, "`issuers.NAME`", NULL, config_issuer_fields);
     add_table(&out, "`issuers.NAME.eab`", NULL, config_eab_fields);
     for (size_t i = 0; challenge_type_all[i]; i++)

@@ -41,6 +41,13 @@ bool deploy_stage_is_back(enum deploy_stage stage)
     return stage == DEPLOY_BACK_SWITCH || stage == DEPLOY_BACK_RELOAD || stage == DEPLOY_BACK_PROVE;
 }
 
+bool server_row_is_deployed(const struct server_row *s)
+{
+    if (!s || s->error)
+        return false;
+    return s->state == SERVER_PROVEN || (s->state == SERVER_RELOADED && s->n_endpoints == 0);
+}
+
 /* Index of a name in a table; 0 when it is none of them. */
 static unsigned name_index(const char *const *names, size_t n, const char *name)
 {

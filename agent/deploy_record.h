@@ -126,6 +126,8 @@ void endpoint_row_done(struct endpoint_row *e);
 void server_row_clear_endpoints(struct server_row *s);
 struct endpoint_row *server_row_add_endpoint(struct server_row *s);
 void server_row_done(struct server_row *s);
+/* Proven, or loaded where there is no endpoint to prove it at. NULL: no. */
+bool server_row_is_deployed(const struct server_row *s);
 void output_row_done(struct output_row *o);
 
 /* Members of the status document (product.md section 10). */

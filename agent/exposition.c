@@ -232,14 +232,6 @@ static const struct server_row *find_row(const struct managed_view *v, const cha
     return NULL;
 }
 
-/* Proven, or loaded where there is no endpoint to prove it at. */
-static bool is_deployed(const struct server_row *row)
-{
-    if (!row || row->error)
-        return false;
-    return row->state == SERVER_PROVEN || (row->state == SERVER_RELOADED && row->n_endpoints == 0);
-}
-
 static void write_deploy_success(const struct scrape *s)
 {
     static const char name[] = "everleaf_deploy_success";
@@ -253,7 +245,7 @@ static void write_deploy_success(const struct scrape *s)
             const char *server = v->config->servers[j]->server.name;
             open_sample(s->out, name, v);
             add_label(s->out, "server", server);
-            close_sample(s->out, is_deployed(find_row(v, server)));
+            close_sample(s->out, server_row_is_deployed(find_row(v, server)));
         }
     }
 }

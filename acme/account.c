@@ -209,6 +209,10 @@ static bool may_register(const struct registration *g, const struct directory *d
         err_set(err, ERR_CONFIG, "the CA's terms of service are not agreed to");
         return err_hint(err, "read %.500s and set `terms_agreed: true`", d->terms);
     }
+    if (g->eab_kid && !g->eab_hmac) {
+        err_set(err, ERR_CONFIG, "the HMAC key of `eab` is a credential, and not to be seen here");
+        return err_hint(err, "let the service do it: systemctl start everleaf");
+    }
     if (d->eab_required && (!g->eab_kid || !g->eab_hmac)) {
         err_set(err, ERR_CONFIG, "the CA wants an external account binding");
         return err_hint(err, "get a key id and an HMAC key from the CA and set `eab: {kid, hmac}`");

@@ -121,9 +121,9 @@ bool cmd_parse(int argc, char **argv, const struct cmd_flag *flags,
     return true;
 }
 
-struct config *cmd_load_config(const struct cmd_options *options)
+static struct config *load_config(const struct cmd_options *options, bool apart)
 {
-    struct problems problems = {0};
+    struct problems problems = {.apart = apart};
     auto_free char *file = config_path(options->config_file);
     bool color = isatty(STDERR_FILENO) && options->color;
 
@@ -134,6 +134,16 @@ struct config *cmd_load_config(const struct cmd_options *options)
     }
     problems_done(&problems);
     return c;
+}
+
+struct config *cmd_load_config(const struct cmd_options *options)
+{
+    return load_config(options, false);
+}
+
+struct config *cmd_view_config(const struct cmd_options *options)
+{
+    return load_config(options, true);
 }
 
 bool cmd_unknown_certificate(const struct config *c, const char *name, struct err **err)

@@ -63,6 +63,8 @@ NODISCARD bool cmd_parse(int argc, char **argv, const struct cmd_flag *flags,
 
 /* Loads the configuration for a verb; problems go to stderr (warnings too). NULL: EXIT_USAGE. */
 NODISCARD struct config *cmd_load_config(const struct cmd_options *options);
+/* The same for verbs that stand beside the service, and may not see its credentials. */
+NODISCARD struct config *cmd_view_config(const struct cmd_options *options);
 /* "everleaf: text", hint and place on stderr, for people. */
 void cmd_report(const struct err *e);
 /* An error document of a verb on stdout when --json, else cmd_report(); returns status. */

@@ -36,7 +36,7 @@ static void print_text(const char *file, const struct problems *problems, const 
 static int run(int argc, char **argv, struct cmd_options *options)
 {
     static const struct cmd_flag flags[] = {{0}};
-    struct problems problems = {0};
+    struct problems problems = {.apart = true};
     auto_strv struct strv args = {0};
 
     if (!cmd_parse(argc, argv, flags, options, 1, &args))

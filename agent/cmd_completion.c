@@ -244,7 +244,7 @@ static void add_fish(struct buf *out)
 
 static int print_names(const struct cmd_options *options)
 {
-    struct config *c = cmd_load_config(options);
+    struct config *c = cmd_view_config(options);
 
     if (!c)
         return EXIT_USAGE;

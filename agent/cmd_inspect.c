@@ -149,10 +149,10 @@ static bool request_read(struct request *r, struct inspection *i, struct err **e
  * configuration. */
 static struct config *find_config(const struct cmd_options *options, bool *ret_bad)
 {
-    struct problems problems = {0};
+    struct problems problems = {.apart = true};
 
     if (options->config_file) {
-        struct config *c = cmd_load_config(options);
+        struct config *c = cmd_view_config(options);
         *ret_bad = c == NULL;
         return c;
     }

@@ -137,7 +137,7 @@ static int run(int argc, char **argv, struct cmd_options *options)
     if (!cmd_parse(argc, argv, flags, options, 1, &args))
         return EXIT_USAGE;
     const char *name = args.n > 0 ? args.items[0] : NULL;
-    struct config *config = cmd_load_config(options);
+    struct config *config = cmd_view_config(options);
     if (!config)
         return ask_with_bad_config(options, name);
 

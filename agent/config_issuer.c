@@ -131,7 +131,9 @@ static void parse_eab(const struct field_in *in)
         unsigned char *key = NULL;
         size_t len = 0;
 
-        if (dec_base64_any((const char *)eab.hmac->data, &key, &len) && len > 0) {
+        if (eab.hmac->len == 0) { /* a credential that only the service sees */
+            issuer->eab_kid = take(eab.kid);
+        } else if (dec_base64_any((const char *)eab.hmac->data, &key, &len) && len > 0) {
             issuer->eab_hmac = secret_new(key, len);
             issuer->eab_kid = take(eab.kid);
         } else {

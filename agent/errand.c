@@ -181,7 +181,7 @@ static void work(struct errand *e)
 {
     auto_err struct err *why = NULL;
 
-    e->config = cmd_load_config(e->options);
+    e->config = cmd_view_config(e->options);
     if (!e->config) {
         err_set(&why, ERR_CONFIG, "the configuration has errors");
         err_hint(&why, "everleaf check shows them");

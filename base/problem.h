@@ -27,6 +27,10 @@ struct problems {
     struct problem *items;
     size_t n;
     size_t errors; /* those that are no warnings, also those not kept */
+    /* Set by those who only look at the configuration: systemd gives credentials to the main
+     * process of the service alone, so that where they cannot be seen is a warning, and the secret
+     * empty. */
+    bool apart;
 };
 
 /* Takes the strings of `problem`. */

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/schema_private.h"
@@ -64,6 +65,12 @@ static void secret_from_env(const struct field_in *in, const struct yaml_node *v
         keep_secret(in, text, strlen(text));
 }
 
+/* Not set in a shell; closed to ExecReload= by systemd 252. */
+static bool sees_credentials(const char *folder)
+{
+    return folder && (access(folder, X_OK) == 0 || errno != EACCES);
+}
+
 static void secret_from_credential(const struct field_in *in, const struct yaml_node *value)
 {
     const char *name = yaml_scalar(value), *folder = getenv("CREDENTIALS_DIRECTORY");
@@ -71,6 +78,10 @@ static void secret_from_credential(const struct field_in *in, const struct yaml_
     if (strchr(name, '/') || name[0] == '.') {
         yaml_problem(in->problems, false, value, in->path, NULL,
                      "\"%s\" is not the name of a credential", name);
+    } else if (in->problems->apart && !sees_credentials(folder)) {
+        yaml_problem(in->problems, true, value, in->path, NULL,
+                     "the credential %s cannot be seen from here, only by the service", name);
+        *(struct secret **)in->to = secret_new("", 0);
     } else if (!folder) {
         yaml_problem(in->problems, false, value, in->path, NULL,
                      "$CREDENTIALS_DIRECTORY is not set: credentials are there only when systemd "

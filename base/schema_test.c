@@ -351,6 +351,32 @@ static void warns_when_others_can_read_a_secret(void **state)
     unlink(path);
 }
 
+/* A process beside the service cannot see what systemd gives to that one only. */
+static void credentials_may_be_out_of_sight_of_those_who_only_look(void **state)
+{
+    struct thing t;
+
+    (void)state;
+    unsetenv("CREDENTIALS_DIRECTORY");
+    is_refused("secret: {credential: x}", 22, "CREDENTIALS_DIRECTORY is not set", NULL);
+
+    struct problems p = {.apart = true};
+    assert_true(read_thing("secret: {credential: x}", &t, &p));
+    assert_int_equal(p.n, 1);
+    assert_true(p.items[0].warning);
+    assert_non_null(strstr(p.items[0].message, "only by the service"));
+    assert_int_equal(t.secret->len, 0);
+    schema_done(fields, &t);
+    problems_done(&p);
+
+    p = (struct problems){.apart = true}; /* where there are credentials, one must be there */
+    setenv("CREDENTIALS_DIRECTORY", "/tmp", 1);
+    assert_false(read_thing("secret: {credential: nonexistent-credential}", &t, &p));
+    schema_done(fields, &t);
+    problems_done(&p);
+    unsetenv("CREDENTIALS_DIRECTORY");
+}
+
 static void a_secret_in_the_file_is_refused_and_not_repeated(void **state)
 {
     struct problems p = {0};
@@ -391,6 +417,7 @@ int main(void)
         cmocka_unit_test(keys_of_one_map_may_belong_to_several_structs),
         cmocka_unit_test(refuses_what_is_no_map),
         cmocka_unit_test(warns_when_others_can_read_a_secret),
+        cmocka_unit_test(credentials_may_be_out_of_sight_of_those_who_only_look),
         cmocka_unit_test(a_secret_in_the_file_is_refused_and_not_repeated),
         cmocka_unit_test(writes_the_reference),
     };

@@ -54,9 +54,7 @@ static void follow_crl(struct managed *m)
 {
     const struct staple_facts *f = staple_facts(m->staple);
 
-    crl_unfollow(take(m->crl));
-    m->crl_entry.revoked = false;
-    if (!m->started || m->retired || m->live.number == 0 || f->crl_urls.n == 0)
+    if (m->live.number == 0 || f->crl_urls.n == 0)
         return;
     struct generation *g = generation_load(services_of(m)->state, m->name, m->live.number, NULL);
     if (g && g->chain->n > 1)
@@ -65,22 +63,34 @@ static void follow_crl(struct managed *m)
     generation_unref(g);
 }
 
+bool managed_is_revoked(const struct managed *m)
+{
+    return m->live.number > 0 && m->staple &&
+           (m->crl_entry.revoked || staple_says_revoked(m->staple));
+}
+
+static void on_known(void *userdata)
+{
+    struct managed *m = userdata;
+
+    follow_crl(m);
+    if (managed_is_revoked(m))
+        consider_later(m);
+}
+
 void managed_follow_staple(struct managed *m)
 {
     if (!m->staple) {
-        struct staple_events events = {.changed = on_changed, .revoked = on_revoked, .userdata = m};
+        struct staple_events events = {
+            .known = on_known, .changed = on_changed, .revoked = on_revoked, .userdata = m};
         m->staple = staple_new(services_of(m), m->name, &events);
         if (services_of(m)->metrics)
             metrics_count(services_of(m)->metrics, METRIC_STAPLE_FAILURES, 0, m->name, NULL);
     }
-    if (staple_follow(m->staple, m->certificate, &m->live, m->started && !m->retired))
-        follow_crl(m);
-}
-
-bool managed_is_revoked(const struct managed *m)
-{
-    return m->live.number > 0 && m->staple &&
-           (m->crl_entry.revoked || staple_facts(m->staple)->status == OCSP_STATUS_REVOKED);
+    if (!staple_follow(m->staple, m->certificate, &m->live, m->started && !m->retired))
+        return;
+    crl_unfollow(take(m->crl));
+    m->crl_entry.revoked = false;
 }
 
 bool managed_restaple(struct managed *m)

@@ -22,6 +22,8 @@ struct staple {
     time_t not_before;
     struct staple_facts facts;
     bool started, told_revoked;
+    bool unread;     /* what is on disk was not looked at yet */
+    bool introduced; /* the owner was told of what is known */
     struct timer *timer;
     struct turnstile_pass *pass;
     struct ocsp_fetch *fetch;
@@ -48,9 +50,31 @@ void staple_free(struct staple *s)
     free(s);
 }
 
-const struct staple_facts *staple_facts(const struct staple *s)
+static void find_responders(struct staple *s)
 {
+    staple_responders(s->config, &s->facts.ocsp_urls, &s->urls);
+    s->facts.wanted = s->urls.n > 0;
+}
+
+/* What is kept of it. Not at the start, when there may be thousands: when somebody wants to know,
+ * or when its turn comes. */
+static void read_kept(struct staple *s)
+{
+    if (!s->unread || !staple_facts_load(s->services->state, s->certificate, s->sha256, &s->facts))
+        return;
+    s->unread = false;
+    find_responders(s);
+}
+
+const struct staple_facts *staple_facts(struct staple *s)
+{
+    read_kept(s);
     return &s->facts;
+}
+
+bool staple_says_revoked(const struct staple *s)
+{
+    return s->facts.status == OCSP_STATUS_REVOKED;
 }
 
 static void keep(struct staple *s)
@@ -66,13 +90,18 @@ static struct staple_times held_times(const struct staple *s)
 /* The plan ------------------------------------------------------------------------------------ */
 
 static void on_time(void *userdata);
+static void on_pass(void *userdata);
 
 static void plan(struct staple *s)
 {
     time_t at = s->facts.next_fetch;
 
     timer_free(take(s->timer));
-    if (!s->started || s->urls.n == 0 || s->pass || s->save)
+    if (!s->started || s->number == 0 || s->pass || s->save)
+        return;
+    if (!s->introduced)
+        s->pass = turnstile_enter(s->services->staples, on_pass, s);
+    if (!s->introduced || s->urls.n == 0)
         return;
     if (s->facts.held && staple_withdraw_at(held_times(s)) < at)
         at = staple_withdraw_at(held_times(s));
@@ -179,12 +208,36 @@ static void on_fetched(const struct ocsp_fetched *f, const struct err *e, void *
     plan(s);
 }
 
+/* The certificate itself is read once: what it says of responders is kept with the rest. */
+static void introduce(struct staple *s)
+{
+    read_kept(s);
+    struct generation *g =
+        s->unread ? generation_load(s->services->state, s->certificate, s->number, NULL) : NULL;
+
+    if (g) {
+        staple_facts_read(s->services->state, s->config, g, &s->facts);
+        find_responders(s);
+        keep(s);
+    }
+    generation_unref(g);
+    s->unread = false;
+    s->introduced = true;
+    turnstile_leave(take(s->pass));
+    plan(s);
+    s->events.known(s->events.userdata);
+}
+
 static void on_pass(void *userdata)
 {
     struct staple *s = userdata;
     auto_err struct err *e = NULL;
-    struct generation *g = generation_load(s->services->state, s->certificate, s->number, &e);
 
+    if (!s->introduced) {
+        introduce(s);
+        return;
+    }
+    struct generation *g = generation_load(s->services->state, s->certificate, s->number, &e);
     if (!g || g->chain->n < 2) {
         if (!e)
             err_set(&e, ERR_REFUSED, "the CA sent no certificate of the issuer");
@@ -233,44 +286,33 @@ struct staple *staple_new(const struct services *services, const char *certifica
     return s;
 }
 
-/* The certificate itself is read once: what it says of responders is kept with the rest. */
-static void read_facts(struct staple *s)
+static bool same_text(const char *a, const char *b)
 {
-    struct state *state = s->services->state;
-
-    if (staple_facts_load(state, s->certificate, s->sha256, &s->facts))
-        return;
-    struct generation *g = generation_load(state, s->certificate, s->number, NULL);
-    if (!g)
-        return;
-    staple_facts_read(state, s->config, g, &s->facts);
-    generation_unref(g);
-    if (s->services->worker) /* else nothing is written */
-        keep(s);
+    return a && strcmp(a, b) == 0;
 }
 
 bool staple_follow(struct staple *s, const struct config_certificate *c,
                    const struct generation_facts *live, bool start)
 {
     const char *sha256 = live->number > 0 ? live->sha256 : "";
-    bool same = s->config == c && s->sha256 && strcmp(s->sha256, sha256) == 0;
+    bool same = same_text(s->sha256, sha256);
 
-    if (same && s->started == start)
+    if (same && s->config == c && s->started == start)
         return false;
     stop(s);
     s->config = c;
     s->started = start;
-    if (!s->sha256 || strcmp(s->sha256, sha256) != 0) {
+    if (!same) {
         set_string(&s->sha256, xstrdup(sha256));
         s->number = live->number;
         s->not_before = live->created_at;
         s->told_revoked = false;
+        s->unread = s->number > 0;
         staple_facts_done(&s->facts);
-        if (s->number > 0)
-            read_facts(s);
     }
-    staple_responders(c, &s->facts.ocsp_urls, &s->urls);
-    s->facts.wanted = s->urls.n > 0;
+    if (!s->unread)
+        find_responders(s);
+    s->introduced = false;
     plan(s);
     return true;
 }

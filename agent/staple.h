@@ -24,6 +24,8 @@ struct staple_facts {
 };
 
 struct staple_events {
+    /* What is on disk was looked at; only with `start`. */
+    void (*known)(void *userdata);
     /* Another staple, or none any more, is beside the generation: servers must follow. */
     void (*changed)(void *userdata);
     /* The issuer says that the certificate is revoked. Once per certificate and start. */
@@ -35,12 +37,12 @@ struct staple;
 struct staple *staple_new(const struct services *services, const char *certificate,
                           const struct staple_events *events);
 void staple_free(struct staple *s); /* NULL is fine; what is on disk stays good */
-/* Reads what is known of the staple of that generation, which is live; with `start` looks after it
- * from now on. False, and nothing happens, when it is the one looked after already. number 0:
- * nothing is live. */
+/* The generation that is live now; with `start` its staple is looked after from now on. False, and
+ * nothing happens, when it is the one looked after already. number 0: nothing is live. */
 bool staple_follow(struct staple *s, const struct config_certificate *c,
                    const struct generation_facts *live, bool start);
-const struct staple_facts *staple_facts(const struct staple *s);
+const struct staple_facts *staple_facts(struct staple *s); /* may read them from disk */
+bool staple_says_revoked(const struct staple *s);          /* as far as it is in memory */
 /* product.md section 10; never NULL. */
 const char *staple_state(const struct staple_facts *f, time_t now);
 json_t *staple_json(const struct staple_facts *f, time_t now);

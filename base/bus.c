@@ -7,9 +7,11 @@
 #include "base/bus.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-bus.h>
+#include <unistd.h>
 
 #include "base/strv.h"
 
@@ -112,9 +114,21 @@ static bool is_one_of(const char *name, const char *const *names)
     return false;
 }
 
+/* Who we are, as polkit calls it. */
+static char *user_name(void)
+{
+    struct passwd entry, *found = NULL;
+    char text[4096];
+
+    if (getpwuid_r(geteuid(), &entry, text, sizeof(text), &found) != 0 || !found)
+        return xasprintf("%u", (unsigned)geteuid());
+    return xstrdup(entry.pw_name);
+}
+
 static int denied(struct bus_job *j, const char *text)
 {
     const char *verb = actions[j->action].verb;
+    auto_free char *user = user_name();
 
     err_set(&j->err, ERR_SYSTEM, "systemd does not let us %s %s: %s", verb, j->unit, text);
     err_hint(
@@ -122,8 +136,8 @@ static int denied(struct bus_job *j, const char *text)
         "allow it in a file of /etc/polkit-1/rules.d: polkit.addRule(function(action, subject) "
         "{ if (action.id == \"org.freedesktop.systemd1.manage-units\" && "
         "action.lookup(\"unit\") == \"%s\" && action.lookup(\"verb\") == \"%s\" && "
-        "subject.user == \"everleaf\") return polkit.Result.YES; });",
-        j->unit, verb);
+        "subject.user == \"%s\") return polkit.Result.YES; });",
+        j->unit, verb, user);
     return tell(j, BUS_DENIED);
 }
 

@@ -308,6 +308,7 @@ static void what_polkit_forbids_is_told_with_the_rule(void **state)
     says(t->err, "does not let us reload denied.service");
     says(t->err, "action.lookup(\"unit\") == \"denied.service\"");
     says(t->err, "action.lookup(\"verb\") == \"reload\"");
+    says(t->err, "subject.user == \"");
 }
 
 static void a_unit_without_reload_is_told_with_another_way(void **state)

@@ -46,6 +46,7 @@ class Server:
     checks_pairs = False  # which sees a pair that does not match
     proven = True  # by a handshake right after connecting
     loses = False  # now and then a connection, whenever it reloads
+    patience = 30  # seconds for its start
     user = None  # that must be able to read the key
 
     def __init__(self, place):
@@ -104,7 +105,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(),
                 start_new_session=True, cwd=self.place, **self.popen())
-        wait_for(self.is_up, what=f"{self.program}")
+        wait_for(self.is_up, self.patience, self.program)
         return self
 
     def popen(self):
@@ -587,6 +588,7 @@ dir {self.place}
 class Rabbitmq(Server):
     type, program = "rabbitmq", "rabbitmqctl"
     checks = False
+    patience = 120
     BIN = "/usr/lib/rabbitmq/bin"
 
     def __init__(self, place):

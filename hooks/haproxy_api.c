@@ -13,6 +13,7 @@
 
 #include "base/enc.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "hooks/dialogue.h"
 #include "hooks/pem_text.h"
 
@@ -377,6 +378,20 @@ static void go_on(struct haproxy_api *a, const char *reply)
     }
 }
 
+/* It wants more of a staple than being good (300 s left, its own idea of the CertID): that must not
+ * cost the certificate. */
+static void go_on_without_staple(struct haproxy_api *a)
+{
+    struct entry *e = &a->entries[a->at];
+
+    log_failure(LOG_LEVEL_WARNING, a->err, "staple not taken", "file", e->path);
+    err_free(a->err);
+    a->err = NULL;
+    set_string(&e->staple, NULL);
+    set_string(&a->open, xstrdup(e->path));
+    next_entry(a);
+}
+
 static void on_reply(const char *reply, size_t len, const struct err *e, void *userdata)
 {
     struct haproxy_api *a = userdata;
@@ -394,7 +409,9 @@ static void on_reply(const char *reply, size_t len, const struct err *e, void *u
         a->err = err_copy(e);
     else
         refused(a, reply, len);
-    if (a->step == STEP_LIST || a->step == STEP_CLEAN)
+    if (a->step == STEP_STAPLE)
+        go_on_without_staple(a);
+    else if (a->step == STEP_LIST || a->step == STEP_CLEAN)
         tell(a, dialogue_is_absent(a->err) ? HAPROXY_API_ABSENT : HAPROXY_API_FAILED);
     else
         send_line(a, STEP_ABORT, "abort ssl cert", a->entries[a->at].path);

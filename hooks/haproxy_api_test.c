@@ -119,6 +119,30 @@ static void a_staple_is_in_the_same_transaction(void **state)
     assert_non_null(strstr(requests, want));
 }
 
+static void a_staple_that_is_refused_costs_the_staple_only(void **state)
+{
+    struct test_hooks *t = *state;
+    static const char *const names[] = {"one.pem", NULL};
+    auto_free char *list = list_of(t, "<none>", names);
+    const struct test_answer answers[] = {
+        {"\n", list, 0, false, false},
+        {"\n\n", CREATED, 0, false, false},
+        {"\n\n", "OCSP response expired!\n", 0, false, false},
+        {"\n", ABORTED, 0, false, false},
+        {"\n\n", CREATED, 0, false, false},
+        {"\n", COMMITTED, 0, false, false},
+    };
+
+    put_files(t);
+    struct api a = run(t, test_peer(t, answers, ARRAY_LEN(answers)), 1, true);
+    assert_int_equal(a.result, HAPROXY_API_DONE);
+    assert_null(a.err);
+    auto_free char *requests = test_peer_requests(t);
+    auto_free char *want = xasprintf(
+        "REVS\n\n|abort ssl cert %s/one.pem\n|set ssl cert %s/one.pem <<\n", t->dir, t->dir);
+    assert_non_null(strstr(requests, want));
+}
+
 static void a_transaction_left_open_is_aborted_first(void **state)
 {
     struct test_hooks *t = *state;
@@ -309,6 +333,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HOOK_TEST(files_that_hold_a_leaf_of_ours_are_set_and_committed),
         HOOK_TEST(a_staple_is_in_the_same_transaction),
+        HOOK_TEST(a_staple_that_is_refused_costs_the_staple_only),
         HOOK_TEST(a_transaction_left_open_is_aborted_first),
         HOOK_TEST(what_it_refuses_is_aborted_and_told),
         HOOK_TEST(garbage_is_no_success),

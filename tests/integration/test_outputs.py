@@ -132,7 +132,7 @@ def test_a_new_output_is_filled_from_the_live_generation(everleaf, ca, tmp_path)
     out = tmp_path / "out"
     everleaf.certificate("www", outputs=[{"type": "files", "dir": str(out)}])
     agent = everleaf.agent()
-    agent.wait_for(lambda: (out / "fullchain.pem").exists(), what="the output")
+    agent.wait_for(lambda: all((out / name).exists() for name in FILES), what="the output")
     assert pki.sha256(read_pair(out)) == pki.sha256(read_pair(everleaf.live()))
     assert len(ca.issued) == 1
 

@@ -121,8 +121,9 @@ static unsigned get(const char *path, const char *accept, const char *type, char
 static void answers_exactly_its_paths(void **state)
 {
     (void)state;
-    static const char *const others[] = {"/",          "",           "/status/", "/statusx",
-                                         "/metrics/x", "/../status", "/STATUS",  "*"};
+    static const char *const others[] = {
+        "",        "/status/", "/statusx", "/metrics/x", "/../status",    "/STATUS",
+        "/page/0", "/page/2",  "/page/x",  "*",          "/certificate/", "/certificate/no"};
     struct manager m;
     auto_free char *body = NULL;
 
@@ -131,6 +132,8 @@ static void answers_exactly_its_paths(void **state)
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         assert_int_equal(get(others[i], NULL, PLAIN, &body), 404);
     assert_int_equal(get("/healthz", NULL, PLAIN, &body), 200);
+    assert_int_equal(get("/", NULL, "text/html; charset=utf-8", &body), 200);
+    assert_int_equal(get("/certificate/c0", NULL, "text/html; charset=utf-8", &body), 200);
     assert_int_equal(get("/status", NULL, "application/json", &body), 200);
     auto_json json_t *j = json_parse(body, strlen(body), NULL);
     assert_string_equal(json_str(j, "schema"), "everleaf.status/1");

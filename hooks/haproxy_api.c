@@ -269,7 +269,7 @@ static struct wanted *find_wanted(const struct haproxy_api *a, const char *leaf)
 
 static char *read_staple(const char *path)
 {
-    auto_buf struct buf der;
+    auto_buf struct buf der = {0};
 
     return path && read_text(path, DER_MAX, &der) && der.len > 0 ? enc_base64(der.data, der.len)
                                                                  : NULL;

@@ -51,6 +51,6 @@ struct hook_job *server_reload(const struct server *s, struct loop *l,
 {
     struct hook_event whole = event_for(s, event);
 
-    struct hook_job *job = s->type->reload(s, l, &whole, fn, userdata);
-    return job; /* which has what it needs of the event */
+    /* The job has what it needs of the event. */
+    return s->type->reload(s, l, &whole, fn, userdata); // cppcheck-suppress returnDanglingLifetime
 }

@@ -226,7 +226,7 @@ static void http_settings_are_checked(void **state)
     assert_true(test_problem("http", "{url: 'http://x/', headers: {'a b': c}}", "header"));
     assert_true(
         test_problem("http", "{url: 'http://x/', headers: {a: \"b\\r\\nc: d\"}}", "header"));
-    assert_true(test_problem("http", "{url: 'http://x/', body: {fiel: /x}}", ""));
+    assert_true(test_problem("http", "{url: 'http://x/', body: {path: /x}}", ""));
     assert_true(test_problem("http", "{url: 'http://x/', method: DELETE}", "PUT"));
 }
 

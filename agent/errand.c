@@ -8,6 +8,7 @@
 #include "agent/claim.h"
 #include "agent/control.h"
 #include "agent/progress.h"
+#include "agent/trace_export.h"
 #include "base/log.h"
 
 #define PATIENCE_MS 30000 /* with another process that has the state */
@@ -174,6 +175,8 @@ static void work_here(struct errand *e)
     (void)loop_run(e->loop);
     if (e->manager && e->type->after)
         e->type->after(e->manager, e->userdata);
+    if (e->manager)
+        trace_export_flush(manager_services(e->manager)->traces);
     sigaction(SIGALRM, &late, NULL);
 }
 

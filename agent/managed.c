@@ -363,6 +363,7 @@ void managed_free(struct managed *m)
     save_free(m->save);
     timer_free(m->wake);
     managed_release_slot(m);
+    trace_end(m->trace, "interrupted", NULL);
     generation_unref(m->issued);
     managed_forget(m);
     json_decref(m->old);

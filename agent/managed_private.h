@@ -9,6 +9,7 @@
 #include "agent/recheck.h"
 #include "agent/staple.h"
 #include "agent/ticket.h"
+#include "agent/trace.h"
 
 /* What one run is about: from the decision to act until tickets are told. */
 enum managed_run {
@@ -71,8 +72,9 @@ struct managed {
     enum managed_run run;
     enum renew_reason reason;
     char attempt[17];
-    int64_t started_ms; /* boot clock */
-    json_t *old;        /* the live certificate before it, for results */
+    int64_t started_ms;  /* boot clock */
+    struct trace *trace; /* NULL: no run, or tracing is off */
+    json_t *old;         /* the live certificate before it, for results */
 };
 
 /* managed.c ------------------------------------------------------------------------------------ */

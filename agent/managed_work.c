@@ -22,6 +22,8 @@ static void set_activity(struct managed *m, const char *text)
     if (!text && !m->activity)
         return;
     set_string(&m->activity, xstrdup(text));
+    if (text)
+        trace_step(m->trace, text);
     m->host->activity(m, text, m->host->userdata);
 }
 
@@ -38,6 +40,24 @@ static void history(struct managed *m, const char *event, const char *text)
 
 /* Runs ----------------------------------------------------------------------------------------- */
 
+static void begin_trace(struct managed *m)
+{
+    static const char *const names[] = {
+        [RUN_NONE] = "none",     [RUN_RENEW] = "renew",   [RUN_REPAIR] = "repair",
+        [RUN_STAPLE] = "staple", [RUN_DEPLOY] = "deploy", [RUN_ROLLBACK] = "rollback",
+    };
+    struct trace_subject subject = {
+        .run = names[m->run],
+        .attempt = m->attempt,
+        .certificate = m->name,
+        .issuer = m->certificate->issuer->name,
+        .reason = renew_reason_name(m->reason),
+    };
+
+    trace_end(m->trace, "interrupted", NULL);
+    m->trace = trace_begin(services_of(m)->traces, &subject);
+}
+
 static void begin_run(struct managed *m, enum managed_run run)
 {
     if (m->run != RUN_NONE)
@@ -45,6 +65,7 @@ static void begin_run(struct managed *m, enum managed_run run)
     m->run = run;
     snprintf(m->attempt, sizeof m->attempt, "%08x%08x", random_u32(), random_u32());
     m->started_ms = clock_boot_ms();
+    begin_trace(m);
     json_decref(m->old);
     m->old = m->live.number > 0 ? managed_cert_json(&m->live) : NULL;
 }
@@ -69,8 +90,17 @@ void managed_tell(struct managed *m, unsigned actions, const char *result)
     tickets_tell(&m->tickets, actions, j, exit_status_for(m, result));
 }
 
+static void end_trace(struct managed *m, const char *result)
+{
+    bool good = !result || (strcmp(result, "failed") != 0 && strcmp(result, "rolled-back") != 0);
+    const struct err *e = m->record.error ? m->record.error : m->schedule.error;
+
+    trace_end(take(m->trace), result ? result : "done", good ? NULL : e);
+}
+
 void managed_end_run(struct managed *m, const char *result)
 {
+    end_trace(m, result);
     if (result && m->run == RUN_RENEW) {
         metrics_count(services_of(m)->metrics, METRIC_RENEWALS, 1, result, NULL);
         if (strcmp(result, "renewed") == 0)
@@ -287,6 +317,7 @@ void managed_deploy(struct managed *m, enum managed_run run)
     }
     if (m->record.stage != DEPLOY_IDLE && m->record.attempt)
         snprintf(m->attempt, sizeof m->attempt, "%s", m->record.attempt);
+    trace_set_attempt(m->trace, m->attempt);
     struct deploy_settings settings = {
         .services = services_of(m),
         .config = m->config,

@@ -4,6 +4,7 @@
 
 #include "agent/crl_watch.h"
 #include "agent/metrics.h"
+#include "agent/trace_export.h"
 #include "agent/turnstile.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -336,6 +337,7 @@ static bool open_services(struct manager *m, struct err **err)
     s->worker = worker_new(l, WORKER_THREADS, err);
     s->state = s->worker ? state_open(m->config->state_dir, STATE_OWN, s->worker, err) : NULL;
     s->http = s->state ? http_new(l, err) : NULL;
+    s->traces = s->http ? trace_export_new(l, s->http) : NULL;
     s->staples = turnstile_new(l, STAPLES_AT_ONCE);
     s->crls = crl_watch_new(s);
     return s->http;
@@ -383,6 +385,7 @@ void manager_free(struct manager *m)
     timer_free(m->sweep);
     crl_watch_free(m->services.crls);
     turnstile_free(m->services.staples);
+    trace_export_free(m->services.traces);
     http_free(m->services.http);
     state_free(m->services.state);
     worker_free(m->services.worker); /* first carries out what is to be saved */

@@ -9,6 +9,7 @@
 struct crl_watch;
 struct turnstile;
 struct metrics;
+struct trace_export;
 
 struct services {
     struct loop *loop;
@@ -16,6 +17,7 @@ struct services {
     struct http *http;
     struct state *state;
     struct metrics *metrics;
-    struct turnstile *staples; /* fetches of OCSP responses and revocation lists at once */
+    struct trace_export *traces; /* NULL: off */
+    struct turnstile *staples;   /* fetches of OCSP responses and revocation lists at once */
     struct crl_watch *crls;
 };

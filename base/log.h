@@ -4,7 +4,8 @@
  *     log_info("certificate renewed", "certificate", name, "serial", serial);
  *
  * Field names become EVERLEAF_<NAME> in the journal and members of the JSON line, whose own are
- * "time", "level" and "event". Values are const char *, NULL is skipped, and what is said twice
+ * "time", "level", "event" and, for those of base/log_catalog.c, "message_id" (MESSAGE_ID in the
+ * journal). Values are const char *, NULL is skipped, and what is said twice
  * counts once (the first). All values are escaped (text_escape) and cut at 4 KiB, so foreign text
  * may be passed. Secrets may not. A blocked or vanished log target never blocks or ends the
  * program: lines are dropped and counted. Any thread may log. */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log_catalog.h"
 
 #define VALUE_MAX 4096
 
@@ -123,6 +124,8 @@ void log_line_json(const struct log_line *l, struct buf *b)
     for (size_t i = 0; i < l->n_fields; i++)
         if (!json_get(j, l->fields[i].name))
             json_put_str(j, l->fields[i].name, l->fields[i].value);
+    if (log_message_id(l->event))
+        json_put_str(j, "message_id", log_message_id(l->event));
     auto_free char *line = json_dumps(j, JSON_COMPACT); /* in this order, unlike json_compact() */
     buf_add_str(b, line);
     buf_add_str(b, "\n");
@@ -145,4 +148,6 @@ void log_line_journal(const struct log_line *l, struct buf *b)
         }
         buf_addf(b, "=%s\n", l->fields[i].value);
     }
+    if (log_message_id(l->event))
+        buf_addf(b, "MESSAGE_ID=%s\n", log_message_id(l->event));
 }

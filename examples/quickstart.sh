@@ -175,8 +175,12 @@ show "$everleaf" check "$dir/everleaf.yaml"
 step "The agent: it sees that a certificate is missing and gets it"
 start agent "$everleaf" run -c "$dir/everleaf.yaml"
 wait_for "the certificate" "$dir/agent.out" curl -sf http://127.0.0.1:9402/readyz
-wait_for "the proof" "$dir/agent.out" sh -c \
-    "'$everleaf' status --json -c '$dir/everleaf.yaml' | grep -qE '\"serves_live\": ?true'"
+is_proven() {
+    local status
+    status=$("$everleaf" status --json -c "$dir/everleaf.yaml") &&
+        grep -qE '"activity": ?null' <<<"$status" && grep -qE '"serves_live": ?true' <<<"$status"
+}
+wait_for "the proof" "$dir/agent.out" is_proven
 show "$everleaf" status -c "$dir/everleaf.yaml"
 echo "  and this is what a client sees:"
 served

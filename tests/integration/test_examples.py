@@ -4,9 +4,11 @@ import re
 import shutil
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
-from support import PORTS, ROOT, is_listening, stop_process, wait_for
+from support import (EVERLEAF_RELEASE, PORTS, ROOT, clean_environment, is_listening, stop_process,
+                     wait_for)
 
 from fake import pki
 
@@ -129,3 +131,16 @@ def test_nginx_configuration_of_the_quick_start(tmp_path, nginx):
     check = subprocess.run([nginx.BINARY, "-t", "-c", str(config), "-e", str(tmp_path / "error.log")],
                            capture_output=True, text=True, timeout=20, check=False)
     assert check.returncode == 0, check.stderr
+
+
+def test_quick_start():
+    busy = [port for port in (5002, 5443, 8053, 8055, 9402, 9480, 14000, 15000) if is_listening(port)]
+    if busy:
+        pytest.skip(f"the quick start's ports are in use here: {busy}")
+    result = subprocess.run([EXAMPLES / "quickstart.sh"], capture_output=True, text=True, timeout=300,
+                            env=clean_environment(EVERLEAF_BUILD=str(Path(EVERLEAF_RELEASE).parent)),
+                            stdin=subprocess.DEVNULL, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    for part in ("nginx shows the new certificate", "none failed", "everleaf_renewals_total", "For a real name"):
+        assert part in result.stdout
+    assert not any(is_listening(port) for port in (5002, 5443, 9402, 14000)), "something was left running"

@@ -208,22 +208,48 @@ static void on_fetched(const struct ocsp_fetched *f, const struct err *e, void *
     plan(s);
 }
 
-/* The certificate itself is read once: what it says of responders is kept with the rest. */
+/* The certificate itself is read once: what it says of responders is kept with the rest. But a file
+ * that nobody knows of, left by a kill between the two or by an earlier life of the generation, is
+ * read as well: nginx would serve it beyond its end. */
+static void read_files(struct staple *s)
+{
+    auto_buf struct buf der = {0};
+    struct state *state = s->services->state;
+    bool there = !s->facts.held && staple_load(state, s->certificate, s->number, &der, NULL);
+
+    if (!s->unread && !there)
+        return;
+    struct generation *g = generation_load(state, s->certificate, s->number, NULL);
+    if (!g)
+        return;
+    if (s->unread) {
+        staple_facts_done(&s->facts);
+        staple_facts_read(state, s->config, g, &s->facts);
+    } else {
+        struct staple_facts found;
+        staple_facts_read(state, s->config, g, &found);
+        s->facts.held = found.held && s->facts.status != OCSP_STATUS_REVOKED;
+        s->facts.this_update = found.this_update;
+        s->facts.next_update = found.next_update;
+        set_string(&s->facts.id, take(found.id));
+        staple_facts_done(&found);
+    }
+    generation_unref(g);
+    find_responders(s);
+    keep(s);
+    if (there && !s->facts.held)
+        s->save = staple_save(state, s->certificate, s->number, NULL, 0, on_withdrawn, s);
+}
+
 static void introduce(struct staple *s)
 {
     read_kept(s);
-    struct generation *g =
-        s->unread ? generation_load(s->services->state, s->certificate, s->number, NULL) : NULL;
-
-    if (g) {
-        staple_facts_read(s->services->state, s->config, g, &s->facts);
-        find_responders(s);
-        keep(s);
-    }
-    generation_unref(g);
+    read_files(s);
     s->unread = false;
     s->introduced = true;
     turnstile_leave(take(s->pass));
+    if (s->facts.held && s->urls.n == 0 && !s->save)
+        withdraw(s, "nobody is asked any more");
     plan(s);
     s->events.known(s->events.userdata);
 }

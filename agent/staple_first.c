@@ -50,6 +50,28 @@ static void on_saved(const struct err *e, void *userdata)
     finish(f, e);
 }
 
+/* What an earlier life of the generation left must not go live again. */
+static void on_removed(const struct err *e, void *userdata)
+{
+    struct staple_first *f = userdata;
+
+    (void)e; /* it is found again when the generation is live */
+    f->save = NULL;
+    finish(f, f->facts.error);
+}
+
+static void finish_without(struct staple_first *f)
+{
+    auto_buf struct buf left = {0};
+    struct state *state = f->services->state;
+
+    staple_facts_save(state, f->certificate, generation_sha256(f->generation), &f->facts);
+    if (staple_load(state, f->certificate, f->generation->number, &left, NULL))
+        f->save = staple_save(state, f->certificate, f->generation->number, NULL, 0, on_removed, f);
+    else
+        finish(f, f->facts.error);
+}
+
 static void on_fetched(const struct ocsp_fetched *heard, const struct err *e, void *userdata)
 {
     struct staple_first *f = userdata;
@@ -62,20 +84,23 @@ static void on_fetched(const struct ocsp_fetched *heard, const struct err *e, vo
                               heard->der_len, on_saved, f);
         return;
     }
-    staple_facts_save(f->services->state, f->certificate, generation_sha256(f->generation), facts);
     if (facts->status == OCSP_STATUS_REVOKED)
         err_set(&facts->error, ERR_REFUSED, "the OCSP responder %s says: revoked (%s)", heard->url,
                 facts->reason);
     else if (!facts->error)
         err_set(&facts->error, ERR_TRANSIENT, "the OCSP response is nearly over");
     err_step(&facts->error, "staple");
-    finish(f, facts->error);
+    finish_without(f);
 }
 
 static void on_nothing(void *userdata)
 {
     struct staple_first *f = userdata;
 
+    if (!f->facts.held) {
+        finish_without(f);
+        return;
+    }
     staple_facts_save(f->services->state, f->certificate, generation_sha256(f->generation),
                       &f->facts);
     finish(f, NULL);
@@ -91,13 +116,12 @@ struct staple_first *staple_first_start(const struct services *services,
     f->services = services;
     f->certificate = xstrdup(c->name);
     f->generation = generation_ref(g);
-    f->facts.status = OCSP_STATUS_TRY_LATER;
     f->fn = fn;
     f->userdata = userdata;
-    strv_copy(&f->facts.ocsp_urls, &g->chain->items[0]->ocsp_urls);
-    strv_copy(&f->facts.crl_urls, &g->chain->items[0]->crl_urls);
+    staple_facts_read(services->state, c, g, &f->facts);
     staple_responders(c, &f->facts.ocsp_urls, &urls);
-    if (urls.n == 0 || g->chain->n < 2) {
+    f->facts.held = f->facts.held && urls.n > 0 && staple_is_lasting(&f->facts, clock_now());
+    if (f->facts.held || urls.n == 0 || g->chain->n < 2) {
         f->turn = timer_after(services->loop, 0, on_nothing, f);
         return f;
     }

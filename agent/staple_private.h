@@ -9,6 +9,11 @@
 void staple_responders(const struct config_certificate *c, const struct strv *of_leaf,
                        struct strv *ret);
 void staple_facts_done(struct staple_facts *f); /* leaves them empty */
+/* Whether what is held need not be withdrawn yet. */
+static inline bool staple_is_lasting(const struct staple_facts *f, time_t now)
+{
+    return staple_withdraw_at((struct staple_times){f->this_update, f->next_update}) > now;
+}
 /* What was heard: facts, and when to look again. True when `f` should replace what is held. */
 bool staple_facts_hear(struct staple_facts *facts, const struct ocsp_fetched *f,
                        const struct err *e, time_t not_before, time_t now);

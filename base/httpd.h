@@ -1,7 +1,8 @@
 /* A small HTTP server on the loop for read-only duties: http-01, metrics, health. The only user of
- * libmicrohttpd. GET and HEAD only (405 else), request line and headers at most 8 KiB, one request
- * and 10 s per connection, at most `connections_max` at once: when one more comes, the oldest is
- * closed, so that a thousand idle clients do not keep out the one that asks. */
+ * libmicrohttpd. GET and HEAD only (405 else; POST where httpd_take_posts() allows it), request
+ * line and headers at most 8 KiB, one request and 10 s per connection, at most `connections_max` at
+ * once: when one more comes, the oldest is closed, so that a thousand idle clients do not keep out
+ * the one that asks. */
 #pragma once
 
 #include <stdbool.h>

@@ -31,6 +31,8 @@ static struct {
     size_t n;
     char path[9000], host[256], accept[256];
     size_t body_len;
+    char posted[32]; /* and its length in octets: */
+    size_t posted_len;
     bool free_server;
 } asked;
 
@@ -42,6 +44,9 @@ static void on_request(const struct httpd_request *request, struct httpd_reply *
     snprintf(asked.path, sizeof(asked.path), "%s", request->path);
     snprintf(asked.host, sizeof(asked.host), "%s", request->host ? request->host : "none");
     snprintf(asked.accept, sizeof(asked.accept), "%s", request->accept ? request->accept : "none");
+    asked.posted_len = request->body_len;
+    if (request->body)
+        memcpy(asked.posted, request->body, request->body_len);
     *reply = (struct httpd_reply){.status = 200, .type = "text/plain"};
     if (strcmp(request->path, "/empty") == 0) {
         *reply = (struct httpd_reply){.status = 404};
@@ -193,6 +198,30 @@ static void refuses_every_other_method(void **state)
         assert_has(r, "Allow: GET, HEAD\r\n");
     }
     assert_int_equal(asked.n, 0);
+}
+
+static void takes_posts_up_to_a_size_where_it_is_told_to(void **state)
+{
+    (void)state;
+    httpd_take_posts(httpd, 16);
+    int fd = client("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 16\r\n\r\n01234567");
+    run_for(20);
+    assert_int_equal(asked.n, 0);
+    assert_int_equal(send(fd, "89abcde\0", 8, MSG_NOSIGNAL), 8);
+    client_finish(fd, 5000);
+    assert_has(reply, "HTTP/1.1 200 OK\r\n");
+    assert_int_equal(asked.posted_len, 16);
+    assert_memory_equal(asked.posted, "0123456789abcde", 16);
+
+    assert_has(ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n\r\n0123456789abcdefg"),
+               "HTTP/1.1 413 ");
+    assert_has(ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"), " 200 OK\r\n");
+    assert_int_equal(asked.posted_len, 0);
+    assert_has(ask("PUT / HTTP/1.1\r\nHost: x\r\n\r\n"), "Allow: GET, HEAD, POST\r\n");
+    assert_int_equal(asked.n, 2);
+    close(client("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n0123")); /* goes away */
+    run_for(20);
+    assert_int_equal(asked.n, 2);
 }
 
 static void answers_a_request_that_comes_in_pieces(void **state)
@@ -497,6 +526,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         HTTPD_TEST(answers_get_and_head),
         HTTPD_TEST(refuses_every_other_method),
+        HTTPD_TEST(takes_posts_up_to_a_size_where_it_is_told_to),
         HTTPD_TEST(answers_a_request_that_comes_in_pieces),
         HTTPD_TEST(sends_large_replies_whole),
         HTTPD_TEST(bounds_what_it_reads),

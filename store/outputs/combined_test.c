@@ -164,6 +164,24 @@ static void a_reader_of_the_one_file_sees_the_old_or_the_new(void **state)
     output_done(&o);
 }
 
+static void the_staple_lies_where_haproxy_looks_for_it(void **state)
+{
+    struct test_store *t = *state;
+    struct output o = make(t, "");
+    auto_bundle struct bundle b;
+
+    test_bundle(t, &b, NULL);
+    buf_add_str(&b.staple, "staple");
+    test_write(&o, &b);
+    auto_free char *path = xasprintf("%s.ocsp", o.path);
+    test_has_text(path, &b.staple);
+    buf_clear(&b.staple);
+    assert_false(o.type->holds(o.settings, &b));
+    test_write(&o, &b);
+    assert_int_not_equal(access(path, F_OK), 0);
+    output_done(&o);
+}
+
 static void impossible_settings_are_told(void **state)
 {
     (void)state;
@@ -187,6 +205,7 @@ int main(void)
         STORE_TEST(leftovers_of_a_killed_writer_go),
         STORE_TEST(current_tells_what_is_really_there),
         STORE_TEST(a_reader_of_the_one_file_sees_the_old_or_the_new),
+        STORE_TEST(the_staple_lies_where_haproxy_looks_for_it),
         STORE_TEST(impossible_settings_are_told),
     };
 

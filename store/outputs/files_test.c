@@ -507,6 +507,36 @@ static void names_every_path_it_writes(void **state)
     output_done(&o);
 }
 
+/* nginx must never be told of a file that is not there, and nobody may find a staple that was taken
+ * away. */
+static void a_staple_comes_and_goes_with_the_file_that_names_it(void **state)
+{
+    struct test_store *t = *state;
+    static const char *const layouts[] = {"", ", layout: plain"};
+
+    for (size_t k = 0; k < ARRAY_LEN(layouts); k++) {
+        struct output o = make(t, layouts[k]);
+        auto_bundle struct bundle b;
+        test_bundle(t, &b, NULL);
+        test_write(&o, &b);
+        buf_add_str(&b.staple, "staple");
+        assert_false(o.type->holds(o.settings, &b));
+        test_write(&o, &b);
+        test_has_text(test_path(t, "out/ocsp.der"), &b.staple);
+        auto_free char *named = test_read(test_path(t, "out/nginx-stapling.conf"));
+        auto_free char *line = xasprintf("ssl_stapling_file \"%s/out/ocsp.der\";", t->dir);
+        assert_non_null(strstr(named, line));
+        buf_clear(&b.staple);
+        assert_false(o.type->holds(o.settings, &b));
+        test_write(&o, &b);
+        struct stat st;
+        assert_int_not_equal(lstat(test_path(t, "out/ocsp.der"), &st), 0);
+        auto_free char *nothing = test_read(test_path(t, "out/nginx-stapling.conf"));
+        assert_string_equal(nothing, "");
+        output_done(&o);
+    }
+}
+
 static void the_job_outlives_the_configuration(void **state)
 {
     struct test_store *t = *state;
@@ -565,6 +595,7 @@ int main(void)
         STORE_TEST(a_full_disk_keeps_what_is_there),
         STORE_TEST(impossible_settings_are_told),
         STORE_TEST(names_every_path_it_writes),
+        STORE_TEST(a_staple_comes_and_goes_with_the_file_that_names_it),
         STORE_TEST(the_job_outlives_the_configuration),
         STORE_TEST(a_failed_job_tells_why),
     };

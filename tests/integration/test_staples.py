@@ -348,3 +348,23 @@ def test_the_configuration_chooses_digest_and_responder(stapled, pebble, respond
         assert stapled.one_status()["staple"]["status"] == "none"
     finally:
         other.close()
+
+
+def test_what_a_kill_left_is_not_served_beyond_its_end(stapled, responder):
+    responder.life = 6
+    stapled.certificate("www", servers=[]).renew()
+    generation = stapled.live()
+    assert (generation / "ocsp.der").exists()
+    responder.tell = responder.down
+    stapled.edit_document("staple", lambda document: document.update(held=False))
+    agent = stapled.agent()
+    agent.wait_for(lambda: not (generation / "ocsp.der").exists(), what="the withdrawal")
+    assert (generation / "nginx-stapling.conf").read_text() == ""
+
+
+def test_a_staple_goes_when_stapling_is_switched_off(stapled, responder):
+    stapled.certificate("www", servers=[]).renew()
+    stapled.certificate("www", servers=[], ocsp={"enabled": False})
+    agent = stapled.agent()
+    agent.wait_for(lambda: not (stapled.live() / "ocsp.der").exists(), what="the withdrawal")
+    assert stapled.one_status()["staple"]["status"] == "none"

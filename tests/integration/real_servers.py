@@ -795,5 +795,49 @@ class Node(Server):
         return {"pid_file": str(self.pid_file), "exe": "node", "signal": "HUP"}
 
 
-SERVERS = [Nginx, Apache, Lighttpd, Caddy, CaddyUnix, H2o, HaproxyRuntime, Haproxy, HaproxyMaster, Hitch, Postgresql,
-           Redis, Rabbitmq, Mosquitto, Postfix, Dovecot, Node]
+# General kinds, with programs that reload that way ----------------------------------------------------
+
+
+class ExecNginx(Nginx):
+    type, title = "exec", "exec (nginx -s reload)"
+
+    def settings(self):
+        command = ["/usr/sbin/nginx", "-c", str(self.place / "nginx.conf"), "-e", "stderr"]
+        return {"check": [*command, "-t"], "reload": [*command, "-s", "reload"]}
+
+
+class UnixSocketHaproxy(Haproxy):
+    type, title = "unix-socket", "unix-socket (HAProxy's master)"
+
+    def settings(self):
+        return {"path": f"{self.place}/master.sock", "send": "reload\n",
+                "check": ["/usr/sbin/haproxy", "-c", "-f", str(self.place / "haproxy.cfg")]}
+
+
+class HttpCaddy(Caddy):
+    type, title = "http", "http (Caddy's /load)"
+
+    def settings(self):
+        return {"method": "POST", "url": f"http://{self.admin}/load", "status": 200,
+                "headers": {"Content-Type": "text/caddyfile", "Cache-Control": "must-revalidate"},
+                "body": {"file": str(self.place / "Caddyfile")},
+                "check": ["/usr/bin/caddy", "validate", "--config", str(self.place / "Caddyfile")]}
+
+
+class SignalNginx(Nginx):
+    type, title = "signal", "signal (nginx, by exe and user)"
+
+    def argv(self):
+        # A copy of the program is found by its path alone: there may be other nginx processes.
+        program = self.place / "own-nginx"
+        if not program.exists():
+            shutil.copy("/usr/sbin/nginx", program)
+        return [str(program), *super().argv()[1:]]
+
+    def settings(self):
+        return {"exe": str(self.place / "own-nginx"), "user": "root",
+                "check": ["/usr/sbin/nginx", "-t", "-c", str(self.place / "nginx.conf"), "-e", "stderr"]}
+
+
+SERVERS = [Rabbitmq, Postfix, Nginx, Apache, Lighttpd, Caddy, CaddyUnix, H2o, HaproxyRuntime, Haproxy, HaproxyMaster,
+           Hitch, Postgresql, Redis, Mosquitto, Dovecot, Node, ExecNginx, UnixSocketHaproxy, HttpCaddy, SignalNginx]

@@ -246,6 +246,52 @@ def test_an_owner_needs_the_drop_in(machine):
     machine.run("systemctl", "restart", "everleaf")
 
 
+# Where nginx has port 80 ----------------------------------------------------------------------------
+
+
+def nginx_with_port_80(machine, location):
+    file = machine.root / "etc/nginx/nginx.conf"
+    own = file.read_text()
+    file.write_text(own.replace("http {", "http {\n server { listen 80; server_name www.example.org; "
+                                + location + " }", 1))
+    machine.run("nginx", "-t")
+    machine.run("systemctl", "reload", "nginx")
+    return lambda: (file.write_text(own), machine.run("systemctl", "reload", "nginx"))
+
+
+def test_nginx_forwards_the_challenge(machine):
+    restore = nginx_with_port_80(machine, "include /usr/share/doc/everleaf/examples/forward/nginx.conf;")
+    configure(machine, WWW + 'challenges:\n  web: {type: http-01, listen: "127.0.0.1:9480"}\n')
+    machine.run("systemctl", "reload", "everleaf")
+    renew(machine)
+    restore()
+
+
+def test_a_busy_port_80_is_told_with_the_ways_out(machine):
+    restore = nginx_with_port_80(machine, "root /var/www/html;")
+    configure(machine, WWW)
+    machine.run("systemctl", "reload", "everleaf")
+    assert machine.run("everleaf", "renew", "www", "--force", check=False).code == 1
+    error = machine.status("www")["error"]
+    assert "80" in error["text"] and "webroot" in error["hint"], error
+    restore()
+
+
+def test_a_webroot_outside_the_sandbox_is_opened_by_a_drop_in(machine):
+    folder = "/var/www/html/.well-known/acme-challenge"
+    restore = nginx_with_port_80(machine, "root /var/www/html;")
+    machine.run("install", "-d", "-o", "everleaf", folder)
+    machine.drop_in("everleaf.service", "webroot", f"[Service]\nReadWritePaths={folder}\n")
+    configure(machine, WWW + "challenges:\n  root: {type: http-01, webroot: /var/www/html}\n")
+    machine.run("systemctl", "restart", "everleaf")
+    renew(machine)
+    assert machine.run("ls", folder).out == ""
+    machine.drop_in("everleaf.service", "webroot", "")
+    restore()
+    configure(machine, WWW)
+    machine.run("systemctl", "restart", "everleaf")
+
+
 # The timer ------------------------------------------------------------------------------------------
 
 

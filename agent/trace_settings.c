@@ -49,8 +49,8 @@ static char *decode(const char *text, size_t len)
     auto_buf struct buf out;
 
     buf_init(&out, VALUE_MAX);
-    while (len > 0 && (*text == ' ' || *text == '\t'))
-        text++, len--;
+    for (; len > 0 && (*text == ' ' || *text == '\t'); len--)
+        text++;
     while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
         len--;
     for (size_t i = 0; i < len; i++) {

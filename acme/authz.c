@@ -25,6 +25,7 @@ struct authz {
     int64_t pause_ms;
 
     bool busy;
+    bool judged; /* the end is what the CA found out after our answer */
     struct request *request;
     struct present *present;
     struct timer *pause;
@@ -160,6 +161,7 @@ static enum authz_state judge_poll(struct authz *a, const struct reply *r, const
         next = fail(a->answer_error, err);
     else
         a->pause_ms = pace_poll_ms(&a->poll, r->retry_after);
+    a->judged = now.status == AUTHZ_STATUS_VALID || now.status == AUTHZ_STATUS_OVER;
     authz_object_done(&now);
     return next;
 }
@@ -273,6 +275,16 @@ void authz_go(struct authz *a)
 const struct err *authz_error(const struct authz *a)
 {
     return a->error;
+}
+
+bool authz_is_judged(const struct authz *a)
+{
+    return a->judged;
+}
+
+char *authz_name(const struct authz *a)
+{
+    return xasprintf("%s%s", a->object.wildcard ? "*." : "", a->object.identifier);
 }
 
 const char *authz_identifier(const struct authz *a)

@@ -42,5 +42,9 @@ bool authz_is_ready(const struct authz *a);
 void authz_go(struct authz *a);
 /* Of a failed one; begins with the identifier. */
 const struct err *authz_error(const struct authz *a);
+/* Valid or failed by a validation of now: not reused, not for want of a reply. */
+bool authz_is_judged(const struct authz *a);
+/* As the order names it, of one that was read: with "*.". Caller frees. */
+char *authz_name(const struct authz *a);
 /* NULL before it was read. */
 const char *authz_identifier(const struct authz *a);

@@ -107,12 +107,23 @@ static void pump(struct authz_set *s)
     }
 }
 
+static void tell_validated(const struct authz_set *s, const struct authz *a)
+{
+    enum authz_state state = authz_state(a);
+
+    if (!s->events.validated || !authz_is_judged(a) ||
+        (state != AUTHZ_VALID && state != AUTHZ_FAILED))
+        return;
+    auto_free char *name = authz_name(a);
+    s->events.validated(name, state == AUTHZ_VALID, s->events.userdata);
+}
+
 static void on_step(struct authz *a, void *userdata)
 {
     struct authz_set *s = userdata;
     bool failed = count(s, AUTHZ_FAILED) > 0;
 
-    (void)a;
+    tell_validated(s, a);
     if (s->done)
         return;
     /* Before the first answer nothing is lost by stopping: the CA has not looked at any name yet.

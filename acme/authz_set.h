@@ -10,6 +10,8 @@
 struct authz_set;
 struct authz_set_events {
     void (*activity)(const char *text, void *userdata);
+    /* The CA has validated a name of the order, or tried to. May be NULL; frees nothing. */
+    void (*validated)(const char *name, bool good, void *userdata);
     /* All valid (e NULL), or not: e (borrowed) has every name that failed so far. Once; the set may
      * be freed in it. */
     void (*done)(const struct err *e, void *userdata);

@@ -14,7 +14,10 @@
 struct exchange {
     struct session *session;
     const char *operation;
+    const char *method;
+    char *url, *accept, *body; /* as the spec's */
     char *host;
+    struct gate_wait *wait; /* for its turn */
     struct http_call *call;
     int64_t started_ms;
     exchange_fn *fn;
@@ -25,6 +28,9 @@ struct exchange {
 static void exchange_end(struct exchange *x)
 {
     free(x->host);
+    free(x->url);
+    free(x->accept);
+    free(x->body);
     free(x);
 }
 
@@ -48,37 +54,60 @@ static void on_http(const struct http_reply *reply, const struct err *e, void *u
     exchange_end(x);
 }
 
-struct exchange *exchange_start(struct session *s, const struct exchange_spec *spec,
-                                exchange_fn *fn, void *userdata)
+static void send_request(struct exchange *x)
 {
-    struct exchange *x = xcalloc(1, sizeof(*x));
-    auto_free char *accept = spec->accept ? xasprintf("Accept: %s", spec->accept) : NULL;
+    const struct session_settings *settings = &x->session->settings;
+    auto_free char *accept = x->accept ? xasprintf("Accept: %s", x->accept) : NULL;
     const char *headers[3] = {NULL};
     size_t n = 0;
 
     if (accept)
         headers[n++] = accept;
-    if (spec->body)
+    if (x->body)
         headers[n++] = "Content-Type: application/jose+json"; /* RFC 8555 6.2 */
+
+    x->started_ms = clock_boot_ms();
+    x->call = http_start(settings->http,
+                         &(struct http_request){
+                             .method = x->method,
+                             .url = x->url,
+                             .headers = headers,
+                             .body = x->body,
+                             .body_len = x->body ? strlen(x->body) : 0,
+                             .ca_file = settings->ca_file,
+                             .body_max = BODY_MAX,
+                             .timeout_ms = settings->timeout_ms,
+                         },
+                         on_http, x);
+}
+
+static void on_turn(void *userdata)
+{
+    struct exchange *x = userdata;
+
+    x->wait = NULL;
+    send_request(x);
+}
+
+struct exchange *exchange_start(struct session *s, const struct exchange_spec *spec,
+                                exchange_fn *fn, void *userdata)
+{
+    struct exchange *x = xcalloc(1, sizeof(*x));
+    struct gate *gate = s->settings.gate;
 
     x->session = s;
     x->operation = spec->operation;
+    x->method = spec->method;
+    x->url = xstrdup(spec->url);
+    x->accept = xstrdup(spec->accept);
+    x->body = xstrdup(spec->body);
     x->host = url_host(spec->url);
-    x->started_ms = clock_boot_ms();
     x->fn = fn;
     x->userdata = userdata;
-    x->call = http_start(s->settings.http,
-                         &(struct http_request){
-                             .method = spec->method,
-                             .url = spec->url,
-                             .headers = headers,
-                             .body = spec->body,
-                             .body_len = spec->body ? strlen(spec->body) : 0,
-                             .ca_file = s->settings.ca_file,
-                             .body_max = BODY_MAX,
-                             .timeout_ms = s->settings.timeout_ms,
-                         },
-                         on_http, x);
+    if (gate_try(gate, x->operation))
+        send_request(x);
+    else
+        x->wait = gate_wait(gate, x->operation, on_turn, x);
     return x;
 }
 
@@ -86,6 +115,7 @@ void exchange_free(struct exchange *x)
 {
     if (!x || x->called)
         return;
+    gate_wait_free(x->wait);
     http_call_free(x->call);
     exchange_end(x);
 }

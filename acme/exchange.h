@@ -1,12 +1,12 @@
-/* One HTTP exchange with the CA: the session's trust, time-out and body limit, counted for metrics.
- */
+/* One HTTP exchange with the CA: the session's trust, time-out, body limit and rate, counted for
+ * metrics. */
 #pragma once
 
 #include "acme/session.h"
 
 struct exchange_spec {
     const char *operation; /* a static string of session.h's list */
-    const char *method;
+    const char *method;    /* static, too */
     const char *url;
     const char *accept; /* or NULL */
     const char *body;   /* of a POST: a JWS */

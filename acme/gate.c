@@ -150,6 +150,13 @@ static void on_timer(void *userdata)
     arm(g);
 }
 
+void gate_set_total(struct gate *g, const struct rate *total)
+{
+    rate_window_free(g->total);
+    g->total = total && total->count > 0 ? rate_window_new(total) : NULL;
+    arm(g);
+}
+
 bool gate_try(struct gate *g, const char *operation)
 {
     struct lane *lane = g ? lane_of(g, operation) : NULL;

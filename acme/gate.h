@@ -17,6 +17,8 @@ struct gate;
 /* total: over all requests; count 0 or NULL: none. The rules are copied, their strings are not. */
 struct gate *gate_new(struct loop *l, const struct gate_rule *rules, size_t n,
                       const struct rate *total);
+/* Another one from now on; those who wait stay in their order. */
+void gate_set_total(struct gate *g, const struct rate *total);
 void gate_free(struct gate *g); /* those who wait never pass; NULL is fine */
 
 /* True: the request is counted and may be sent now. False: gate_wait. NULL lets everything pass. */

@@ -65,7 +65,7 @@ void order_forget(struct order *o)
     set_string(&o->certificate, NULL);
     strv_done(&o->authorizations);
     err_free(take(o->invalid));
-    o->resumed = o->from_disk = o->authorized = false;
+    o->replaces = o->resumed = o->from_disk = o->authorized = false;
     o->finalizes = 0;
 }
 
@@ -197,6 +197,7 @@ static json_t *state_json(const struct order *o)
     json_put_strv(json, "names", &o->settings.names);
     json_put_str(json, "account", o->account);
     json_put_str(json, "url", o->url);
+    json_put_bool(json, "replaces", o->replaces);
     json_put_str(json, "step", order_step_name(o));
     json_put_str(json, "attempt", o->settings.attempt);
     json_put_time(json, "saved", clock_now());
@@ -357,6 +358,7 @@ struct order *order_start(const struct order_settings *settings, const struct or
     if (url && json_int(saved, "version") == 1) {
         o->url = xstrdup(url);
         o->account = xstrdup(json_str(saved, "account"));
+        o->replaces = json_bool(saved, "replaces");
         o->resumed = o->from_disk = true;
     }
     o->pause = timer_after(session_loop(settings->session), 0, on_start, o);

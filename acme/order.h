@@ -41,6 +41,12 @@ struct order_events {
     void (*save_account)(struct order *o, const json_t *json, void *userdata);
     /* "waiting for the CA to validate www.example.org" ; borrowed. */
     void (*activity)(struct order *o, const char *text, void *userdata);
+    /* What the CA counts; each of these may be NULL and frees nothing. `replaces`: ARI's is sent.
+     * Before newOrder: false and err keep it from being placed. */
+    bool (*may_place)(struct order *o, bool replaces, struct err **err, void *userdata);
+    void (*placed)(struct order *o, bool replaces, void *userdata); /* a new one, not one reused */
+    void (*refused)(struct order *o, const struct err *e, void *userdata); /* newOrder was */
+    void (*validated)(struct order *o, const char *name, bool good, void *userdata);
     /* Finished, once: chain (owned by the callee) accepted by chain_accept, or e (borrowed). After
      * an error `resumable` says whether the saved state may be used again (network trouble) or must
      * be discarded (order invalid, expired, unknown to the CA). The order may be freed in the

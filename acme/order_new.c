@@ -33,6 +33,11 @@ static const char *choose_profile(struct order *o, const struct directory *d, st
     return NULL;
 }
 
+static bool sends_replaces(const struct order *o, const struct directory *d)
+{
+    return o->settings.replaces && d && d->renewal_info && !o->without_replaces; /* RFC 9773 5 */
+}
+
 static char *new_order_payload(const struct order *o, const struct directory *d,
                                const char *profile)
 {
@@ -49,7 +54,7 @@ static char *new_order_payload(const struct order *o, const struct directory *d,
     json_put(payload, "identifiers", identifiers);
     if (profile)
         json_put_str(payload, "profile", profile);
-    if (o->settings.replaces && d->renewal_info && !o->without_replaces) /* RFC 9773 5 */
+    if (sends_replaces(o, d))
         json_put_str(payload, "replaces", o->settings.replaces);
     return json_compact(payload);
 }
@@ -61,6 +66,9 @@ static void on_directory(const struct directory *d, const struct err *e, void *u
     const char *profile = d ? choose_profile(o, d, &failure) : NULL;
 
     o->directory_wait = NULL;
+    o->replaces = sends_replaces(o, d);
+    if (!failure && o->events.may_place)
+        (void)o->events.may_place(o, o->replaces, &failure, o->events.userdata);
     if (failure) {
         order_advance(o, NULL, failure);
         return;
@@ -78,9 +86,7 @@ void order_ask_new(struct order *o)
  * not find, one of another account. It is only a courtesy: without it the order is as good. */
 static bool is_about_replaces(const struct order *o, const struct err *e)
 {
-    const struct directory *d = session_directory(o->settings.session);
-
-    return o->settings.replaces && d && d->renewal_info && !o->without_replaces &&
+    return sends_replaces(o, session_directory(o->settings.session)) &&
            (e->code == 409 || err_is_problem(e, "alreadyReplaced") ||
             err_is_problem(e, "malformed") || err_is_problem(e, "unauthorized"));
 }
@@ -105,6 +111,8 @@ bool order_drop_profile(struct order *o, struct err **err)
 static enum order_state judge_refused_order(struct order *o, const struct err *e, struct err **err)
 {
     order_step_fail(e, err);
+    if (e->code >= 400 && o->events.refused)
+        o->events.refused(o, e, o->events.userdata);
     if (err_is_problem(e, "invalidProfile"))
         return order_drop_profile(o, err) ? ORDER_NEW : ORDER_FAILED;
     if (is_about_replaces(o, e)) {
@@ -132,6 +140,8 @@ enum order_state order_judge_new(struct order *o, const struct reply *r, const s
     if (!reply_need_json(r, err) || !reply_need_location(r, &o->url, err))
         return ORDER_FAILED;
     o->poll = (struct pace_poll){0};
+    if (r->status == 201 && o->events.placed)
+        o->events.placed(o, o->replaces, o->events.userdata);
     enum order_state next = order_follow(o, r, err);
     if (next != ORDER_FAILED) {
         log_info("order placed", "certificate", o->settings.label, "attempt", o->settings.attempt,

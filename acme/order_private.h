@@ -53,6 +53,7 @@ struct order {
     char *finalize, *certificate;
     struct strv authorizations;
     struct err *invalid; /* the order's own error once it is invalid */
+    bool replaces;       /* it was asked for with ARI's `replaces` */
     bool from_disk;      /* placed by an earlier attempt */
     bool resumed;        /* and not yet seen to be good */
     bool rejected;       /* what it ended in was not accepted: it is of no more use */

@@ -60,6 +60,14 @@ static void on_authz_activity(const char *text, void *userdata)
     order_tell(userdata, text);
 }
 
+static void on_validated(const char *name, bool good, void *userdata)
+{
+    struct order *o = userdata;
+
+    if (o->events.validated)
+        o->events.validated(o, name, good, o->events.userdata);
+}
+
 static void on_authorized(const struct err *e, void *userdata)
 {
     struct order *o = userdata;
@@ -71,14 +79,15 @@ static void on_authorized(const struct err *e, void *userdata)
 static void start_authz(struct order *o, bool explain)
 {
     authz_set_free(o->authz);
-    o->authz =
-        authz_set_start(&(struct authz_settings){.session = o->settings.session,
-                                                 .solver = o->settings.solver,
-                                                 .names = &o->settings.names,
-                                                 .explain = explain},
-                        &o->authorizations,
-                        &(struct authz_set_events){
-                            .activity = on_authz_activity, .done = on_authorized, .userdata = o});
+    o->authz = authz_set_start(&(struct authz_settings){.session = o->settings.session,
+                                                        .solver = o->settings.solver,
+                                                        .names = &o->settings.names,
+                                                        .explain = explain},
+                               &o->authorizations,
+                               &(struct authz_set_events){.activity = on_authz_activity,
+                                                          .validated = on_validated,
+                                                          .done = on_authorized,
+                                                          .userdata = o});
 }
 
 static void ask_authorize(struct order *o)

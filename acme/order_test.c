@@ -126,6 +126,50 @@ static void on_activity(struct order *o, const char *text, void *userdata)
     snprintf(run.activities + len, sizeof(run.activities) - len, "%s\n", text);
 }
 
+/* What is told for the count of limits: "may+replaces placed validated:NAME+ ..." */
+static char counted[512];
+static bool may_not_place;
+
+static void note_count(const char *what, const char *name, bool yes)
+{
+    size_t len = strlen(counted);
+
+    snprintf(counted + len, sizeof(counted) - len, "%s%s%s ", what, name, yes ? "+" : "");
+}
+
+static bool on_may_place(struct order *o, bool replaces, struct err **err, void *userdata)
+{
+    (void)o;
+    (void)userdata;
+    note_count("may", "", replaces);
+    if (!may_not_place)
+        return true;
+    err_set(err, ERR_LIMITED, "our own count says no");
+    (*err)->retry_at = clock_now() + 7200;
+    return false;
+}
+
+static void on_placed(struct order *o, bool replaces, void *userdata)
+{
+    (void)o;
+    (void)userdata;
+    note_count("placed", "", replaces);
+}
+
+static void on_refused(struct order *o, const struct err *e, void *userdata)
+{
+    (void)o;
+    (void)userdata;
+    note_count("refused:", e->problem ? e->problem : "?", false);
+}
+
+static void on_validated(struct order *o, const char *name, bool good, void *userdata)
+{
+    (void)o;
+    (void)userdata;
+    note_count("validated:", name, good);
+}
+
 static void on_done(struct order *o, struct chain *chain, const struct err *e, bool resumable,
                     void *userdata)
 {
@@ -145,6 +189,10 @@ static const struct order_events events = {
     .save = on_save,
     .save_account = on_save_account,
     .activity = on_activity,
+    .may_place = on_may_place,
+    .placed = on_placed,
+    .refused = on_refused,
+    .validated = on_validated,
     .done = on_done,
 };
 
@@ -205,6 +253,7 @@ static int teardown(void **state)
 static void run_order(const json_t *saved)
 {
     forget_result();
+    counted[0] = '\0';
     run.order = order_start(&run.settings, &events, saved);
     assert_false(run.done);
     loop_run(loop);
@@ -519,6 +568,7 @@ static void a_failed_name_is_named_and_the_others_are_given_up(void **state)
     ca.bad_name = "www.example.org";
     ca.authz_polls = 0;
     fails(ERR_REFUSED, "authorize", "www.example.org: test-01: no answer (connection)");
+    assert_non_null(strstr(counted, "validated:www.example.org "));
     assert_string_equal(run.err->problem, "connection");
     assert_non_null(run.err->hint);
     assert_false(run.resumable);
@@ -799,6 +849,39 @@ static void the_account_key_is_never_a_certificate_key(void **state)
     assert_int_equal(ca.new_orders, 0);
 }
 
+/* What the CA counts --------------------------------------------------------------------------- */
+
+static void what_the_ca_counts_is_told(void **state)
+{
+    (void)state;
+    issues();
+    assert_non_null(strstr(counted, "may placed "));
+    for (size_t i = 0; i < run.settings.names.n; i++) {
+        auto_free char *expected = xasprintf("validated:%s+ ", run.settings.names.items[i]);
+        assert_non_null(strstr(counted, expected));
+    }
+    assert_null(strstr(counted, "refused"));
+}
+
+static void our_own_count_may_keep_an_order_from_being_placed(void **state)
+{
+    (void)state;
+    may_not_place = true;
+    fails(ERR_LIMITED, "new-order", "our own count says no");
+    may_not_place = false;
+    assert_string_equal(counted, "may ");
+    assert_int_equal(ca.new_orders, 0);
+    assert_false(run.resumable);
+}
+
+static void what_the_ca_refuses_is_told(void **state)
+{
+    (void)state;
+    ca.override = limited;
+    fails(ERR_LIMITED, "new-order", "too many");
+    assert_string_equal(counted, "may refused:rateLimited ");
+}
+
 /* Accounts, profiles, replaces, chains -------------------------------------------------------- */
 
 static void an_account_the_ca_lost_is_registered_again_with_the_same_key(void **state)
@@ -896,10 +979,13 @@ static void replaces_is_sent_to_cas_with_ari_and_dropped_when_refused(void **sta
     run.settings.replaces = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE";
     issues();
     assert_null(json_get(ca.last_order, "replaces"));
+    assert_non_null(strstr(counted, "may placed "));
     ca.ari = true;
     session_forget_directory(session);
     issues();
     assert_string_equal(json_str(ca.last_order, "replaces"), run.settings.replaces);
+    assert_non_null(strstr(counted, "may+ placed+ "));
+    assert_true(json_bool(run.state, "replaces"));
     ca.override = refuse_replaces;
     issues();
     assert_null(json_get(ca.last_order, "replaces"));
@@ -1067,6 +1153,9 @@ int main(void)
         T(a_profile_that_is_not_offered_is_left_out),
         T(a_required_profile_that_is_not_offered_is_an_error),
         T(a_refused_profile_is_left_out_unless_required),
+        T(what_the_ca_counts_is_told),
+        T(our_own_count_may_keep_an_order_from_being_placed),
+        T(what_the_ca_refuses_is_told),
         T(replaces_is_sent_to_cas_with_ari_and_dropped_when_refused),
         T(alternates_are_fetched_only_for_a_preferred_chain),
         T(without_the_preferred_chain_the_first_is_taken),

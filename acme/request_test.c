@@ -184,6 +184,40 @@ static void the_first_request_asks_for_a_nonce_and_the_next_has_one(void **state
     assert_string_equal(ca.operations, "directory 200,new-nonce 200,order 200,order 200,");
 }
 
+static void every_request_passes_the_gate(void **state)
+{
+    const struct gate_rule rules[] = {{"order", {1, 1}}};
+    struct gate *gate = gate_new(loop, rules, 1, NULL);
+
+    (void)state;
+    session_free(session);
+    session = session_new(&(struct session_settings){.loop = loop,
+                                                     .worker = worker,
+                                                     .directory_url = BASE "/dir",
+                                                     .timeout_ms = 1000,
+                                                     .gate = gate,
+                                                     .on_exchange = on_exchange});
+    auto_key struct key *key = test_key();
+    session_set_account(session, key, BASE "/acct/1");
+    ask(BASE "/o/1");
+    is_ok();
+    int64_t start = clock_boot_ms();
+    ask(BASE "/o/2");
+    is_ok();
+    assert_true(clock_boot_ms() - start >= 900); /* since the first was sent */
+    assert_string_equal(ca.operations, "directory 200,new-nonce 200,order 200,order 200,");
+
+    /* One that waits can be given up. */
+    forget_got();
+    struct request *r = request_start(
+        session, &(struct request_spec){.operation = "order", .url = BASE "/o/3", .payload = ""},
+        on_reply, NULL);
+    request_free(r);
+    assert_int_equal(got.calls, 0);
+    session_free(take(session));
+    gate_free(gate);
+}
+
 static void a_bad_nonce_is_retried_with_the_one_of_the_error(void **state)
 {
     (void)state;
@@ -421,6 +455,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(the_first_request_asks_for_a_nonce_and_the_next_has_one),
+        T(every_request_passes_the_gate),
         T(a_bad_nonce_is_retried_with_the_one_of_the_error),
         T(after_five_tries_a_fresh_nonce_is_asked_for),
         T(a_ca_that_refuses_every_nonce_is_given_up),

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "acme/gate.h"
 #include "base/http.h"
 #include "base/json.h"
 #include "base/loop.h"
@@ -21,9 +22,10 @@ struct session_settings {
     const char *directory_url;
     const char *ca_file; /* or NULL */
     int64_t timeout_ms;  /* per request */
+    struct gate *gate;   /* borrowed: every request passes it; or NULL */
     /* One finished exchange, for metrics; operation: "directory", "new-nonce", "new-account",
-     * "new-order", "order", "authorization", "challenge", "finalize", "certificate", "deactivate";
-     * code 0: no reply. */
+     * "new-order", "order", "authorization", "challenge", "finalize", "certificate", "deactivate",
+     * "renewal-info", "revoke", "account", "key-change"; code 0: no reply. */
     void (*on_exchange)(const char *operation, int code, int64_t took_ms, void *userdata);
     /* What the CA's clock says (the Date of a reply), as it arrives; may be NULL. */
     void (*on_date)(time_t date, void *userdata);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "acme/challenge.h"
+#include "agent/limits.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/yaml.h"
@@ -23,6 +24,7 @@ struct config_issuer {
     char *ca_file;           /* or NULL */
     char *eab_kid;           /* or NULL */
     struct secret *eab_hmac; /* decoded from base64url (or base64) or NULL */
+    struct limits_config limits;
 };
 
 /* `prove` of a server: one endpoint. */

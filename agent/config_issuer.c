@@ -147,6 +147,43 @@ static void parse_eab(const struct field_in *in)
     schema_done(config_eab_fields, &eab);
 }
 
+static void parse_rate(const struct field_in *in)
+{
+    const char *text = schema_text(in, in->field->kind);
+
+    if (text && !rate_parse(text, in->to))
+        yaml_problem(in->problems, false, in->node, in->path, NULL,
+                     "\"%s\" is no rate: expected a number and a period such as 300/3h", text);
+}
+
+#define LIMIT(member) .offset = offsetof(struct limits_config, member)
+const struct field config_limits_fields[] = {
+    {.name = "orders",
+     .type = FIELD_CUSTOM,
+     LIMIT(orders),
+     .parse = parse_rate,
+     .kind = "a rate such as 300/3h",
+     .help = "new orders per account; default: what is known of the CA"},
+    {.name = "requests",
+     .type = FIELD_CUSTOM,
+     LIMIT(requests),
+     .parse = parse_rate,
+     .kind = "a rate such as 20/s",
+     .help = "requests of any kind, beside what is known of the CA"},
+    {.name = "certificates",
+     .type = FIELD_CUSTOM,
+     LIMIT(certificates),
+     .parse = parse_rate,
+     .kind = "a rate such as 50/7d",
+     .help = "certificates per registered domain; default: what is known of the CA"},
+    {0},
+};
+
+static void parse_limits(const struct field_in *in)
+{
+    (void)schema_read(config_limits_fields, in->node, in->path, NULL, in->to, NULL, in->problems);
+}
+
 static void done_eab(void *member)
 {
     struct config_issuer *issuer = member;
@@ -202,6 +239,12 @@ const struct field config_issuer_fields[] = {
      .done = done_eab,
      .kind = "a map {kid: ..., hmac: ...}",
      .help = "external account binding: credentials that the CA gave you"},
+    {.name = "limits",
+     .type = FIELD_CUSTOM,
+     AT(limits),
+     .parse = parse_limits,
+     .kind = "a map {orders: ..., requests: ..., certificates: ...}",
+     .help = "what the CA allows; the agent stops before the CA does"},
     {0},
 };
 

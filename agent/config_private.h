@@ -95,8 +95,9 @@ void config_certificate_free(struct config_certificate *c);
 
 /* Tables, for the reference. */
 extern const struct field config_agent_fields[], config_log_fields[], config_alerts_fields[],
-    config_issuer_fields[], config_eab_fields[], config_server_fields[], config_endpoint_fields[],
-    config_certificate_fields[], config_key_fields[], config_renew_fields[], config_ocsp_fields[];
+    config_issuer_fields[], config_eab_fields[], config_limits_fields[], config_server_fields[],
+    config_endpoint_fields[], config_certificate_fields[], config_key_fields[],
+    config_renew_fields[], config_ocsp_fields[];
 
 /* The EVERLEAF_* variables as a document. */
 #define ENVIRONMENT_FILE "environment"

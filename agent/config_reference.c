@@ -59,6 +59,7 @@ char *config_reference(void)
     add_table(&out, "`agent.alerts`", NULL, config_alerts_fields);
     add_table(&out, "`issuers.NAME`", NULL, config_issuer_fields);
     add_table(&out, "`issuers.NAME.eab`", NULL, config_eab_fields);
+    add_table(&out, "`issuers.NAME.limits`", NULL, config_limits_fields);
     for (size_t i = 0; challenge_type_all[i]; i++)
         add_type(&out, "challenges.NAME", challenge_type_all[i]->acme, challenge_type_all[i]->help,
                  challenge_type_all[i]->fields);

@@ -57,6 +57,11 @@ static void check_issuers(const struct config *c, const char *ca)
     assert_string_equal(ca_issuer->eab_kid, "me");
     assert_int_equal(ca_issuer->eab_hmac->len, 13);
     assert_memory_equal(ca_issuer->eab_hmac->data, "secret-secret", 13);
+    assert_int_equal(ca_issuer->limits.orders.count, 300);
+    assert_int_equal(ca_issuer->limits.orders.period_s, 10800);
+    assert_int_equal(ca_issuer->limits.requests.count, 20);
+    assert_int_equal(ca_issuer->limits.certificates.period_s, 604800);
+    assert_int_equal(c->issuers[1]->limits.orders.count, 0);
     assert_string_equal(c->issuers[1]->directory, "https://acme.zerossl.com/v2/DV90");
     assert_false(c->issuers[1]->terms_agreed);
 }
@@ -99,7 +104,7 @@ static void check_certificates(const struct config *c)
     assert_string_equal(www->outputs[1].path, "/srv/tls/www.pem");
     assert_int_equal(www->n_servers, 2);
     assert_ptr_equal(www->servers[1], c->servers[1]);
-    assert_non_null(strstr(www->where, "everleaf.yaml:32:3"));
+    assert_non_null(strstr(www->where, "everleaf.yaml:33:3"));
     assert_int_equal(config_find(c, "short")->renew_before_s, 36 * 3600);
     assert_null(config_find(c, "absent"));
 }
@@ -127,6 +132,7 @@ static void reads_every_key(void **state)
                   "    preferred_chain: Some Root\n"
                   "    ca_file: %s\n"
                   "    eab: {kid: me, hmac: {file: %s}}\n"
+                  "    limits: {orders: 300/3h, requests: 20/s, certificates: 50/7d}\n"
                   "  zerossl: {}\n"
                   "challenges:\n"
                   "  web: {type: http-01, listen: \":5002\"}\n"
@@ -161,7 +167,7 @@ static void reads_every_key(void **state)
     /* The wildcard is for what a DNS challenge can do. */
     assert_null(place_load(p, text));
     assert_int_equal(p->problems.errors, 1);
-    assert_non_null(place_problem(p, 33, "*.xn--bcher-kva.example is a wildcard"));
+    assert_non_null(place_problem(p, 34, "*.xn--bcher-kva.example is a wildcard"));
 
     char *star = strstr(text, "*.B");
     memmove(star, star + 2, strlen(star + 2) + 1);
@@ -305,6 +311,10 @@ static const struct {
     {"issuers: {zerossl: {ca_file: /nonexistent/ca.pem}}\n", 1, "/nonexistent/ca.pem", NULL},
     {"issuers: {zerossl: {ca_file: /etc/hostname}}\n", 1, "no certificate (PEM)", NULL},
     {"issuers: {zerossl: {eab: {kid: a}}}\n", 1, "\"hmac\" is missing", NULL},
+    {"issuers: {zerossl: {limits: {orders: 300}}}\n", 1, "such as 300/3h", NULL},
+    {"issuers: {zerossl: {limits: {orders: 0/3h}}}\n", 1, "such as 300/3h", NULL},
+    {"issuers: {zerossl: {limits: {order: 1/h}}}\n", 1, "unknown key", "orders"},
+    {"issuers: {zerossl: {limits: 300/3h}}\n", 1, "expected a map", NULL},
     {"issuers: {zerossl: {fallback: [a]}}\n", 1, "unknown key", NULL},
     {"issuers: {\"a/b\": {directory: zerossl}}\n", 1, "the name of an issuer", NULL},
     {"challenges: {x: {}}\n", 1, "\"type\" is missing", NULL},

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "agent/limits_metrics.h"
 #include "agent/process_stats.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -432,6 +433,7 @@ void exposition_write(const struct manager *m, enum metrics_format format, struc
     write_renew_at(&s);
     write_certificate_info(&s);
     write_certificate_error(&s);
+    limits_metrics_write(m, format, s.now, out);
     write_deploy_success(&s);
     write_endpoints(&s);
     metrics_write(manager_services(m)->metrics, format, out);

@@ -319,9 +319,28 @@ static void ten_thousand_certificates_are_quick(void **state)
     fake_manager_done(&m);
 }
 
+static void shows_what_the_ca_still_allows(void **state)
+{
+    (void)state;
+    struct manager m;
+    struct limits *limits = limits_new("https://acme-v02.api.letsencrypt.org/directory", NULL);
+
+    fake_manager_init(&m, 0);
+    m.limits = limits;
+    limits_failed(limits, "www.example.org", clock_now());
+    auto_free char *text = scrape(&m, METRICS_PROMETHEUS);
+
+    expect_line(text, "everleaf_rate_limit_remaining{issuer=\"ca\",limit=\"orders\"} 300");
+    expect_line(text, "everleaf_rate_limit_remaining{issuer=\"ca\",limit=\"failures\"} 4");
+    expect_line(text, "everleaf_issuer_paused{issuer=\"ca\"} 0");
+    limits_free(limits);
+    fake_manager_done(&m);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shows_what_the_ca_still_allows),
         cmocka_unit_test(shows_a_certificate_that_is_missing),
         cmocka_unit_test(shows_the_facts_of_the_live_certificate),
         cmocka_unit_test(an_expired_certificate_is_not_ready),

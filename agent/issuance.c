@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "acme/order.h"
+#include "agent/order_count.h"
+#include "agent/pause.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -28,6 +30,8 @@ struct issuance {
     struct key *reuse;         /* its key, when key.reuse is set and its type fits, or NULL */
     struct key *key;
     json_t *saved; /* order.json to go on with, or NULL */
+    char *replaces;
+    struct order_count count;
     struct abandon *abandon;
     struct order *order;
     struct generation_job *writing;
@@ -43,12 +47,14 @@ void issuance_free(struct issuance *i)
     save_free(i->save);
     abandon_free(i->abandon);
     order_free(i->order);
+    order_count_ended(&i->count, false);
     generation_job_free(i->writing);
     generation_unref(i->generation);
     key_unref(i->key);
     key_unref(i->reuse);
     generation_unref(i->newest);
     json_decref(i->saved);
+    free(i->replaces);
     free(i->attempt);
     free(i);
 }
@@ -58,7 +64,10 @@ static void issuance_finish(struct issuance *i, const struct err *e)
     struct issuance_events events = i->events;
     struct generation *g = e ? NULL : take(i->generation);
     auto_err struct err *copy = err_copy(e);
+    auto_free char *unpause = pause_url(e);
 
+    if (unpause)
+        err_hint(&copy, "repair the validation, then go to %s", unpause);
     issuance_free(i);
     events.done(g, copy, events.userdata);
 }
@@ -114,6 +123,7 @@ static json_t *generation_info(const struct issuance *i, const struct cert *leaf
 
     json_put_str(j, "issuer", c->issuer->name);
     json_put_str(j, "directory", c->issuer->directory);
+    json_put_str(j, "account", issuer_account(i->settings.issuer));
     json_put_str(j, "attempt", i->attempt);
     json_put_time(j, "created_at", clock_now());
     json_put_str(j, "ari_id", leaf->ari_id);
@@ -130,6 +140,7 @@ static void on_order_done(struct order *o, struct chain *chain, const struct err
 
     (void)o;
     order_free(take(i->order));
+    order_count_ended(&i->count, !e);
     if (e) {
         if (!resumable) /* its key, too: there may be a certificate for it that was refused */
             remove_leftovers(i);
@@ -179,6 +190,34 @@ static void on_account_save(struct order *o, const json_t *json, void *userdata)
     i->save = issuer_save_account(i->settings.issuer, json, on_saved_for_order, i);
 }
 
+static bool on_order_may_place(struct order *o, bool replaces, struct err **err, void *userdata)
+{
+    struct issuance *i = userdata;
+    (void)o;
+    return order_count_may_place(&i->count, replaces, err);
+}
+
+static void on_order_placed(struct order *o, bool replaces, void *userdata)
+{
+    struct issuance *i = userdata;
+    (void)o;
+    order_count_placed(&i->count, replaces);
+}
+
+static void on_order_refused(struct order *o, const struct err *e, void *userdata)
+{
+    struct issuance *i = userdata;
+    (void)o;
+    order_count_refused(&i->count, e);
+}
+
+static void on_order_validated(struct order *o, const char *name, bool good, void *userdata)
+{
+    struct issuance *i = userdata;
+    (void)o;
+    order_count_validated(&i->count, name, good);
+}
+
 static void on_order_activity(struct order *o, const char *text, void *userdata)
 {
     struct issuance *i = userdata;
@@ -208,15 +247,22 @@ static void start_order(struct issuance *i)
         .profile = issuer->profile,
         .profile_required = issuer->profile_required,
         .preferred_chain = issuer->preferred_chain,
+        .replaces = i->replaces,
         .must_staple = c->must_staple,
     };
     struct order_events events = {
+        .may_place = on_order_may_place,
+        .placed = on_order_placed,
+        .refused = on_order_refused,
+        .validated = on_order_validated,
         .save = on_order_save,
         .save_account = on_account_save,
         .activity = on_order_activity,
         .done = on_order_done,
         .userdata = i,
     };
+    if (i->saved)
+        order_count_resumed(&i->count, json_bool(i->saved, "replaces"));
     i->order = order_start(&settings, &events, i->saved);
 }
 
@@ -379,6 +425,13 @@ struct issuance *issuance_start(const struct issuance_settings *settings,
     i->settings = *settings;
     i->attempt = xstrdup(settings->attempt);
     i->events = *events;
+    i->replaces = xstrdup(settings->replaces);
+    i->count = (struct order_count){
+        .authority = issuer_authority(settings->issuer),
+        .certificate = settings->certificate->name,
+        .order = {.names = &settings->certificate->names, .same_names = settings->same_names},
+        .force = settings->force,
+    };
     i->wait = issuer_prepare(settings->issuer, on_prepared, i);
     return i;
 }

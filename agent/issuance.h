@@ -15,6 +15,9 @@ struct issuance_settings {
     /* The issuer of a directory URL, for orders of an old configuration; NULL: none is known. */
     struct issuer *(*find_issuer)(const char *directory, void *userdata);
     int64_t newest; /* the newest generation on disk, or 0 */
+    const char *replaces; /* ARI's certID of the predecessor at this CA and account, or NULL */
+    bool same_names;      /* it renews a certificate of this CA with exactly these names */
+    bool force;           /* somebody asked for it now */
     const char *attempt;
     void *userdata; /* of find_issuer */
 };

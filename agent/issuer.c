@@ -18,6 +18,7 @@ struct issuer_wait {
 struct issuer {
     const struct services *services;
     char *name, *directory, *ca_file;
+    struct authority *authority;
     struct session *session;
     bool maybe_registered; /* newAccount may have reached the CA, but no account URL is on disk */
     struct issuer_wait *waits;
@@ -46,7 +47,7 @@ static void on_date(time_t date, void *userdata)
 }
 
 struct issuer *issuer_new(const struct services *services, const struct config_issuer *config,
-                          int64_t timeout_s, struct err **err)
+                          struct authority *authority, int64_t timeout_s, struct err **err)
 {
     struct account_record record = {0};
 
@@ -56,6 +57,7 @@ struct issuer *issuer_new(const struct services *services, const struct config_i
     }
     struct issuer *i = xcalloc(1, sizeof *i);
     i->services = services;
+    i->authority = authority;
     i->name = xstrdup(config->name);
     i->directory = xstrdup(config->directory);
     i->ca_file = xstrdup(config->ca_file);
@@ -66,6 +68,7 @@ struct issuer *issuer_new(const struct services *services, const struct config_i
         .directory_url = i->directory,
         .ca_file = i->ca_file,
         .timeout_ms = timeout_s * 1000,
+        .gate = authority_gate(authority),
         .on_exchange = on_exchange,
         .on_date = on_date,
         .userdata = i,
@@ -73,6 +76,7 @@ struct issuer *issuer_new(const struct services *services, const struct config_i
     if (record.key) {
         session_set_account(i->session, record.key, json_str(record.json, "url"));
         i->maybe_registered = !json_str(record.json, "url");
+        limits_set_account(authority_limits(authority), json_str(record.json, "url"));
     }
     account_record_done(&record);
     return i;
@@ -113,6 +117,11 @@ const char *issuer_name(const struct issuer *i)
 struct session *issuer_session(struct issuer *i)
 {
     return i->session;
+}
+
+struct authority *issuer_authority(struct issuer *i)
+{
+    return i->authority;
 }
 
 const char *issuer_account(const struct issuer *i)
@@ -216,5 +225,7 @@ struct issuer_wait *issuer_prepare(struct issuer *i, issuer_fn *fn, void *userda
 struct save *issuer_save_account(struct issuer *i, const json_t *json, save_fn *fn, void *userdata)
 {
     i->maybe_registered = false;
+    limits_set_account(authority_limits(i->authority), json_str(json, "url"));
+    authority_touch(i->authority);
     return state_save_account(i->services->state, i->directory, json, fn, userdata);
 }

@@ -4,20 +4,22 @@
 #pragma once
 
 #include "acme/session.h"
+#include "agent/authority.h"
 #include "agent/config.h"
 #include "agent/services.h"
 
 struct issuer;
-/* NULL and err when the account on disk cannot be read. */
+/* NULL and err when the account on disk cannot be read. The authority is borrowed. */
 NODISCARD struct issuer *issuer_new(const struct services *services,
-                                    const struct config_issuer *config, int64_t timeout_s,
-                                    struct err **err);
+                                    const struct config_issuer *config, struct authority *authority,
+                                    int64_t timeout_s, struct err **err);
 void issuer_free(struct issuer *i);
 /* Whether the issuer fits a (new) configuration. */
 bool issuer_fits(const struct issuer *i, const struct config_issuer *config);
 const char *issuer_name(const struct issuer *i);
 const char *issuer_directory(const struct issuer *i);
 struct session *issuer_session(struct issuer *i);
+struct authority *issuer_authority(struct issuer *i);
 /* Account URL or NULL. */
 const char *issuer_account(const struct issuer *i);
 /* An account is about to be asked for: whether an earlier newAccount may have reached the CA

@@ -240,6 +240,20 @@ bool limits_may_register(struct limits *l, time_t now, struct err **err)
 
 /* Events --------------------------------------------------------------------------------------- */
 
+void limits_order_asked(struct limits *l, const struct limits_order *o, time_t now)
+{
+    limits_order_resumed(l, o, now);
+    if (!is_exempt(o, LIMIT_ORDERS))
+        reserve(l, LIMIT_ORDERS, "");
+}
+
+void limits_order_unasked(struct limits *l, const struct limits_order *o, time_t now)
+{
+    limits_order_ended(l, o, false, now);
+    if (!is_exempt(o, LIMIT_ORDERS))
+        release(l, LIMIT_ORDERS, "");
+}
+
 void limits_order_placed(struct limits *l, const struct limits_order *o, time_t now)
 {
     limits_order_resumed(l, o, now);

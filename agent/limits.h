@@ -7,7 +7,9 @@
  * jump ahead can do no more than fill the buckets.
  *
  *     if (!limits_may_order(l, &order, now, &e))       ERR_LIMITED: retry_at says when
+ *     limits_order_asked(l, &order, now);              its token is kept for it
  *         ...
+ *     limits_order_unasked(l, &order, now);            there is a reply, or none will come
  *     limits_order_placed(l, &order, now);             the CA answered newOrder with 201
  *     limits_failed(l, "www.example.org", now);        an authorization became invalid
  *     limits_order_ended(l, &order, issued, now);      the same flags as before
@@ -49,6 +51,9 @@ struct limits_order {
  * A name that the CA has paused stops every order with it, one try a day excepted. */
 NODISCARD bool limits_may_order(struct limits *l, const struct limits_order *o, time_t now,
                                 struct err **err);
+/* Between the check and the reply: orders asked for at the same time do not share a token. */
+void limits_order_asked(struct limits *l, const struct limits_order *o, time_t now);
+void limits_order_unasked(struct limits *l, const struct limits_order *o, time_t now);
 void limits_order_placed(struct limits *l, const struct limits_order *o, time_t now);
 /* An order of before a restart goes on: it may still become a certificate. */
 void limits_order_resumed(struct limits *l, const struct limits_order *o, time_t now);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "agent/managed_private.h"
+#include "agent/order_count.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -76,11 +77,14 @@ static enum pending pending_deploy(const struct managed *m)
 }
 
 /* What a renewal must wait for: 0 when it may go ahead now. A Retry-After of the CA counts for
- * everybody, back-off only for those who did not ask by name. */
+ * everybody, our own count of its limits not for those who force it, back-off only for those who
+ * did not ask by name. */
 static time_t renewal_waits_until(const struct managed *m, time_t now)
 {
     const struct err *e = m->schedule.error;
-    time_t limit = e && !is_over(e->retry_at, now) ? e->retry_at : 0;
+    bool own = e && e->step && strcmp(e->step, ORDER_COUNT_STEP) == 0;
+    bool passed = own && tickets_force(&m->tickets);
+    time_t limit = e && !passed && !is_over(e->retry_at, now) ? e->retry_at : 0;
 
     if (tickets_ignore_backoff(&m->tickets))
         return limit;

@@ -49,6 +49,7 @@ static void copy_facts(struct generation_facts *to, const struct generation_fact
     to->key_type = xstrdup(from->key_type);
     to->issuer = xstrdup(from->issuer);
     to->directory = xstrdup(from->directory);
+    to->account = xstrdup(from->account);
     to->ari_id = xstrdup(from->ari_id);
     to->names = (struct strv){0};
     strv_copy(&to->names, &from->names);
@@ -131,6 +132,7 @@ void managed_take_facts(struct generation_facts *to, const struct generation *g)
         .created_at = json_time(g->info, "created_at"),
         .issuer = xstrdup(json_str(g->info, "issuer")),
         .directory = xstrdup(json_str(g->info, "directory")),
+        .account = xstrdup(json_str(g->info, "account")),
         .ari_id = xstrdup(json_str(g->info, "ari_id")),
     };
     strv_copy(&to->names, &leaf->names);

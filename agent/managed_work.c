@@ -412,6 +412,22 @@ static struct issuer *prepare_issuer(struct managed *m, struct err **err)
     return m->host->issuer(m->config, c->issuer, err, m->host->userdata);
 }
 
+/* Of this CA, with exactly these names: CAs count it apart from new ones. */
+static bool renews_same_names(const struct managed *m)
+{
+    const struct generation_facts *newest = &m->newest;
+    const struct strv *names = &m->certificate->names;
+
+    if (newest->number == 0 || !newest->directory || newest->names.n != names->n ||
+        strcmp(newest->directory, m->certificate->issuer->directory) != 0)
+        return false;
+    for (size_t i = 0; i < names->n; i++) {
+        if (!strv_has(&newest->names, names->items[i]))
+            return false;
+    }
+    return true;
+}
+
 void managed_issue(struct managed *m)
 {
     const struct config_certificate *c = m->certificate;
@@ -438,6 +454,8 @@ void managed_issue(struct managed *m)
         .issuer = issuer,
         .find_issuer = m->host->find_issuer,
         .newest = m->newest.number,
+        .same_names = renews_same_names(m),
+        .force = tickets_force(&m->tickets),
         .attempt = m->attempt,
         .userdata = m->host->userdata,
     };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/crl_watch.h"
+#include "agent/issuers.h"
 #include "agent/metrics.h"
 #include "agent/trace_export.h"
 #include "agent/turnstile.h"
@@ -27,8 +28,7 @@ struct manager {
     struct managed **leaving; /* not configured any more, but something was under way */
     size_t n_leaving;
     struct timer *sweep;
-    struct issuer **issuers; /* those of old configurations, too, while they may be in use */
-    size_t n_issuers;
+    struct issuers *issuers;
     struct map *rollouts; /* by server name */
 
     /* Places among the renewals under way */
@@ -101,45 +101,19 @@ static void host_release_slot(struct managed *managed, void *userdata)
 
 /* Issuers and rollouts ------------------------------------------------------------------------- */
 
-static struct issuer *fitting_issuer(const struct manager *m, const struct config_issuer *config)
-{
-    for (size_t i = 0; i < m->n_issuers; i++) {
-        if (issuer_fits(m->issuers[i], config))
-            return m->issuers[i];
-    }
-    return NULL;
-}
-
 static struct issuer *host_issuer(const struct config *config, const struct config_issuer *wanted,
                                   struct err **err, void *userdata)
 {
     struct manager *m = userdata;
-    struct issuer *i = fitting_issuer(m, wanted);
 
-    if (i)
-        return i;
-    i = issuer_new(&m->services, wanted, config->http_timeout_s, err);
-    if (!i)
-        return NULL;
-    m->issuers = xreallocarray(m->issuers, m->n_issuers + 1, sizeof(struct issuer *));
-    m->issuers[m->n_issuers++] = i;
-    return i;
+    return issuers_get(m->issuers, config, wanted, err);
 }
 
 static struct issuer *host_find_issuer(const char *directory, void *userdata)
 {
     struct manager *m = userdata;
-    auto_err struct err *e = NULL;
 
-    for (size_t i = 0; i < m->n_issuers; i++) {
-        if (strcmp(issuer_directory(m->issuers[i]), directory) == 0)
-            return m->issuers[i];
-    }
-    for (size_t i = 0; i < m->config->n_issuers; i++) {
-        if (strcmp(m->config->issuers[i]->directory, directory) == 0)
-            return host_issuer(m->config, m->config->issuers[i], &e, m);
-    }
-    return NULL;
+    return issuers_of_directory(m->issuers, m->config, directory);
 }
 
 static struct rollout *host_rollout(struct config *config, const struct config_server *server,
@@ -155,15 +129,6 @@ static struct rollout *host_rollout(struct config *config, const struct config_s
     r = rollout_new(&m->services, config, server);
     map_set(m->rollouts, server->server.name, r);
     return r;
-}
-
-static bool has_issuer(const struct config *c, const struct issuer *i)
-{
-    for (size_t k = 0; k < c->n_issuers; k++) {
-        if (issuer_fits(i, c->issuers[k]))
-            return true;
-    }
-    return false;
 }
 
 static bool has_server(const struct config *c, const char *name)
@@ -183,18 +148,11 @@ static void free_rollout(void *rollout)
 /* Frees what no configuration in use has any more. */
 static void sweep_shared(struct manager *m)
 {
-    size_t kept = 0;
     auto_strv struct strv old = {0};
 
     if (manager_is_busy(m)) /* it may be in use; the next reload looks again */
         return;
-    for (size_t i = 0; i < m->n_issuers; i++) {
-        if (has_issuer(m->config, m->issuers[i]))
-            m->issuers[kept++] = m->issuers[i];
-        else
-            issuer_free(m->issuers[i]);
-    }
-    m->n_issuers = kept;
+    issuers_sweep(m->issuers, m->config);
     for (const struct map_entry *e = map_first(m->rollouts); e; e = map_next(e)) {
         if (!has_server(m->config, map_entry_key(e)))
             strv_add(&old, map_entry_key(e));
@@ -291,6 +249,7 @@ void manager_reload(struct manager *m, struct config *config)
     m->config = config;
     err_free(m->reload_error);
     m->reload_error = NULL;
+    issuers_configure(m->issuers, config);
     make_items(m, old);
     if (m->started)
         open_solvers(m);
@@ -351,6 +310,7 @@ struct manager *manager_new(const struct manager_settings *settings, struct err 
     m->config = config_ref(settings->config);
     m->since = clock_now();
     m->rollouts = map_new();
+    m->issuers = issuers_new(&m->services);
     m->host = (struct managed_host){
         .services = &m->services,
         .issuer = host_issuer,
@@ -378,8 +338,7 @@ void manager_free(struct manager *m)
         managed_free(m->items[i]);
     for (size_t i = 0; i < m->n_leaving; i++)
         managed_free(m->leaving[i]);
-    for (size_t i = 0; i < m->n_issuers; i++)
-        issuer_free(m->issuers[i]);
+    issuers_free(m->issuers);
     map_free(m->rollouts, free_rollout);
     timer_free(m->grant);
     timer_free(m->sweep);
@@ -396,7 +355,6 @@ void manager_free(struct manager *m)
     err_free(m->reload_error);
     free(m->items);
     free(m->leaving);
-    free(m->issuers);
     free(m->queue);
     free(m);
 }
@@ -450,9 +408,14 @@ struct issuer *manager_issuer(const struct manager *m, const char *name)
 {
     for (size_t i = 0; i < m->config->n_issuers; i++) {
         if (strcmp(m->config->issuers[i]->name, name) == 0)
-            return fitting_issuer(m, m->config->issuers[i]);
+            return issuers_known(m->issuers, m->config->issuers[i]);
     }
     return NULL;
+}
+
+struct limits *manager_limits(const struct manager *m, const char *directory)
+{
+    return authority_limits(issuers_authority(m->issuers, m->config, directory));
 }
 
 bool manager_is_busy(const struct manager *m)

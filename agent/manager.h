@@ -43,4 +43,6 @@ struct managed *manager_at(const struct manager *m, size_t i); /* in the configu
 struct managed *manager_find(const struct manager *m, const char *certificate); /* NULL: none */
 /* The run-time issuer of a configured one, or NULL when it was not used yet. */
 struct issuer *manager_issuer(const struct manager *m, const char *name);
+/* What is counted for a directory; NULL: nothing is known. */
+struct limits *manager_limits(const struct manager *m, const char *directory);
 bool manager_is_busy(const struct manager *m);

@@ -22,6 +22,7 @@ struct manager {
     struct config_issuer *issuers[1];
     struct services services;
     struct err *reload_error;
+    struct limits *limits; /* of every directory; borrowed, or NULL */
     struct managed *certificates;
     size_t n;
 };
@@ -77,6 +78,12 @@ struct issuer *manager_issuer(const struct manager *m, const char *name)
     (void)m;
     (void)name;
     return NULL;
+}
+
+struct limits *manager_limits(const struct manager *m, const char *directory)
+{
+    (void)directory;
+    return m->limits;
 }
 
 const char *managed_name(const struct managed *m)

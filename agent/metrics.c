@@ -247,10 +247,11 @@ void metrics_expect_issuer(struct metrics *m, const char *issuer)
 {
     static const struct {
         const char *operation, *good;
-    } operations[] = {{"directory", "200"}, {"new-nonce", "200"}, {"new-account", "201"},
-                      {"new-order", "201"}, {"order", "200"},     {"authorization", "200"},
-                      {"challenge", "200"}, {"finalize", "200"},  {"certificate", "200"},
-                      {"deactivate", "200"}};
+    } operations[] = {{"directory", "200"},  {"new-nonce", "200"},    {"new-account", "201"},
+                      {"new-order", "201"},  {"order", "200"},        {"authorization", "200"},
+                      {"challenge", "200"},  {"finalize", "200"},     {"certificate", "200"},
+                      {"deactivate", "200"}, {"renewal-info", "200"}, {"revoke", "200"},
+                      {"account", "200"},    {"key-change", "200"}};
     static const char *const bad[] = {"0", "400", "429", "500", "503"};
 
     for (size_t i = 0; i < ARRAY_LEN(operations); i++) {

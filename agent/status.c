@@ -158,12 +158,13 @@ static json_t *issuers_json(const struct source *s)
     for (size_t i = 0; i < s->config->n_issuers; i++) {
         const struct config_issuer *issuer = s->config->issuers[i];
         auto_free char *account = account_of(s, issuer);
+        struct limits *limits = s->manager ? manager_limits(s->manager, issuer->directory) : NULL;
         json_t *j = json_object();
         json_put_str(j, "name", issuer->name);
         json_put_str(j, "directory", issuer->directory);
         json_put_str(j, "account", account);
-        json_put_bool(j, "paused", false);
-        json_put(j, "limits", json_array());
+        json_put_bool(j, "paused", limits && limits_is_paused(limits));
+        json_put(j, "limits", limits ? limits_status(limits, clock_now()) : json_array());
         json_array_append_new(list, j);
     }
     return list;

@@ -242,9 +242,36 @@ static void ten_thousand_certificates_are_quick(void **state)
     fake_manager_done(&m);
 }
 
+static void shows_what_the_ca_limits(void **state)
+{
+    (void)state;
+    struct manager m;
+    struct limits_config config = {.orders = {10, 3600}};
+    struct limits *limits = limits_new("https://ca.example/directory", &config);
+    auto_strv struct strv names = {0};
+    struct limits_order order = {.names = &names};
+
+    fake_manager_init(&m, 0);
+    m.limits = limits;
+    strv_add(&names, "www.example.org");
+    limits_order_placed(limits, &order, clock_now());
+    auto_json json_t *j = status_document(&m, true, NULL, NULL);
+    const json_t *issuer = json_array_get(json_get(j, "issuers"), 0);
+    const json_t *row = json_array_get(json_get(issuer, "limits"), 0);
+
+    expect_members(row, "name used max free_at");
+    assert_string_equal(json_str(row, "name"), "orders");
+    assert_int_equal(json_int(row, "used"), 1);
+    assert_int_equal(json_int(row, "max"), 10);
+    assert_false(json_bool(issuer, "paused"));
+    limits_free(limits);
+    fake_manager_done(&m);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shows_what_the_ca_limits),
         cmocka_unit_test(every_member_is_there_even_before_the_first_certificate),
         cmocka_unit_test(tells_live_certificate_generation_and_renewal),
         cmocka_unit_test(the_worst_certificate_decides_the_exit),

@@ -41,6 +41,11 @@ static struct stored_file json_file(const char *folder)
     return (struct stored_file){.folder = "accounts", .owner = folder, .name = "account.json"};
 }
 
+static struct stored_file limits_file(const char *folder)
+{
+    return (struct stored_file){.folder = "accounts", .owner = folder, .name = "limits.json"};
+}
+
 static bool load_key(struct state *s, const char *folder, struct key **ret, struct err **err)
 {
     struct stored_file f = key_file(folder);
@@ -103,6 +108,23 @@ struct save *state_save_account(struct state *s, const char *directory_url, cons
 {
     auto_free char *folder = folder_of(directory_url);
     struct stored_file f = json_file(folder);
+
+    return document_save(s, &f, json, fn, userdata);
+}
+
+json_t *state_load_limits(struct state *s, const char *directory_url, struct err **err)
+{
+    auto_free char *folder = folder_of(directory_url);
+    struct stored_file f = limits_file(folder);
+
+    return document_load(s, &f, err);
+}
+
+struct save *state_save_limits(struct state *s, const char *directory_url, const json_t *json,
+                               save_fn *fn, void *userdata)
+{
+    auto_free char *folder = folder_of(directory_url);
+    struct stored_file f = limits_file(folder);
 
     return document_save(s, &f, json, fn, userdata);
 }

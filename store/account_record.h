@@ -1,5 +1,5 @@
-/* Accounts, keyed by directory URL: accounts/HOST-HASH16/{key.pem,account.json}, where HASH16 is
- * the start of the URL's SHA-256 in hex, so that staging never mixes with production. */
+/* Accounts, keyed by directory URL: accounts/HOST-HASH16/{key.pem,account.json,limits.json}, where
+ * HASH16 is the start of the URL's SHA-256 in hex, so that staging never mixes with production. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,3 +21,8 @@ struct save *state_save_account_key(struct state *s, const char *directory_url,
                                     const struct key *key, save_fn *fn, void *userdata);
 struct save *state_save_account(struct state *s, const char *directory_url, const json_t *json,
                                 save_fn *fn, void *userdata);
+
+/* What was counted of the CA's limits; as state_load and state_save. */
+json_t *state_load_limits(struct state *s, const char *directory_url, struct err **err);
+struct save *state_save_limits(struct state *s, const char *directory_url, const json_t *json,
+                               save_fn *fn, void *userdata);

@@ -211,6 +211,7 @@ static bool read_facts(const json_t *info, struct generation_facts *f, struct er
     f->key_type = xstrdup(json_str(info, "key_type"));
     f->issuer = xstrdup(json_str(info, "issuer"));
     f->directory = xstrdup(json_str(info, "directory"));
+    f->account = xstrdup(json_str(info, "account"));
     f->ari_id = xstrdup(json_str(info, "ari_id"));
     json_read_strv(info, "names", &f->names);
     return f->not_after > f->not_before || err_set(err, ERR_SYSTEM, "no validity");
@@ -261,6 +262,7 @@ void generation_facts_done(struct generation_facts *f)
     free(f->key_type);
     free(f->issuer);
     free(f->directory);
+    free(f->account);
     free(f->ari_id);
     strv_done(&f->names);
     *f = (struct generation_facts){0};

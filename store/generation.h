@@ -20,8 +20,8 @@ struct generation {
     struct key *key;
     struct secret *key_pem;
     json_t *info; /* bundle.json: version, number, sha256, serial, names, not_before, not_after,
-                     issuer_cn, issuer (as configured), directory, key_type, created_at, attempt,
-                     ari_id, digest (of the files) */
+                     issuer_cn, issuer (as configured), directory, account, key_type, created_at,
+                     attempt, ari_id, digest (of the files) */
 };
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g);               /* NULL is fine */
@@ -51,6 +51,7 @@ struct generation_facts {
     struct strv names;
     time_t not_before, not_after, created_at;
     char *issuer, *directory; /* where it came from */
+    char *account;            /* who ordered it: a URL, or NULL */
     char *ari_id;             /* or NULL */
 };
 /* ret_bundle (may be NULL): the files, for output_type.holds; initialised here, empty on failure.

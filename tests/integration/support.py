@@ -44,7 +44,7 @@ def clean_environment(**more):
            ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "TMPDIR") if name in os.environ}
     env.setdefault("ASAN_OPTIONS", f"exitcode={SANITIZER_EXIT}")
     env.setdefault("UBSAN_OPTIONS", f"exitcode={SANITIZER_EXIT}:print_stacktrace=1")
-    env.update(LC_ALL="C.UTF-8", HOME="/nonexistent", **more)
+    env.update(LC_ALL="C.UTF-8", HOME="/dev/null/home", **more)
     return env
 
 

@@ -85,10 +85,14 @@ static void a_folder_that_is_not_there_is_not_made(void **state)
     struct manager m;
     auto_err struct err *e = NULL;
 
+    auto_free char *missing = xasprintf("%s/missing", folder);
+    auto_free char *path = xasprintf("%s/everleaf.prom", missing);
+
     fake_manager_init(&m, 0);
-    assert_false(textfile_write(&m, "/nonexistent/everleaf.prom", &e));
+    assert_false(textfile_write(&m, path, &e));
     assert_int_equal(e->code, ENOENT);
-    assert_non_null(strstr(e->text, "metrics file: folder /nonexistent"));
+    assert_non_null(strstr(e->text, missing));
+    assert_int_equal(access(missing, F_OK), -1);
     fake_manager_done(&m);
 }
 

@@ -97,7 +97,7 @@ def test_a_receiver_that_does_not_take_them_holds_up_nothing(everleaf, ca, webho
     webhook.status = 500
     everleaf.config["agent"]["alerts"] = {
         "silent": {"url": f"http://127.0.0.1:{PORTS.get()}/s3cret"}, "refusing": {"url": webhook.url},
-        "failing command": {"command": ["/bin/false"]}, "missing command": {"command": ["/nonexistent/tell"]}}[kind]
+        "failing command": {"command": ["/bin/false"]}, "missing command": {"command": ["/dev/null/tell"]}}[kind]
     ca.fault("new-order", problem("rejectedIdentifier", 403), times=1)
     everleaf.certificate("www")
     agent = everleaf.agent()

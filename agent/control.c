@@ -156,6 +156,10 @@ static bool read_wish(const json_t *request, struct renew_options *options, stru
     options->force = json_bool(request, "force");
     options->due_only = json_bool(request, "due_only");
     options->generation = json_int(request, "generation");
+    options->now = json_bool(request, "now");
+    if (json_str(request, "reason") &&
+        !revoke_reason_parse(json_str(request, "reason"), &options->reason))
+        return err_set(err, ERR_REFUSED, "control socket: unknown reason");
     if (!read_names(request, &options->names, err))
         return false;
     return options->action == TICKET_RENEW || options->names.n > 0 ||
@@ -193,6 +197,11 @@ static void ask_rollback(struct client *c, const json_t *request)
     ask_wish(c, request, TICKET_ROLLBACK);
 }
 
+static void ask_revoke(struct client *c, const json_t *request)
+{
+    ask_wish(c, request, TICKET_REVOKE);
+}
+
 static void ask_reload(struct client *c, const json_t *request)
 {
     const struct control_settings *s = &c->control->settings;
@@ -208,7 +217,7 @@ static const struct method {
     void (*ask)(struct client *c, const json_t *request);
 } methods[] = {
     {"status", false, ask_status},    {"renew", true, ask_renew},   {"deploy", true, ask_deploy},
-    {"rollback", true, ask_rollback}, {"reload", true, ask_reload},
+    {"rollback", true, ask_rollback}, {"revoke", true, ask_revoke}, {"reload", true, ask_reload},
 };
 
 static void client_ask(struct client *c, const char *line, size_t len)

@@ -3,10 +3,10 @@
  * either "result" or "error" (err_to_json). Requests are at most 64 KiB, connections at most 32.
  *
  * Methods: "status" {"name"?} -> the status document; "renew" {"names": [..], "force", "due_only",
- * "wait"}, "deploy" {"names", "wait"}, "rollback" {"names", "generation"?, "wait"} -> the renew
- * document; "reload" -> null or error. Reading is for whoever may connect
- * (mode 0660, root and the agent's group); changing for root and the agent's user, checked by
- * SO_PEERCRED. */
+ * "wait"}, "deploy" {"names", "wait"}, "rollback" {"names", "generation"?, "wait"}, "revoke"
+ * {"names", "reason"?, "now", "wait"} -> the renew document; "reload" -> null or error. Reading is
+ * for whoever may connect (mode 0660, root and the agent's group); changing for root and the
+ * agent's user, checked by SO_PEERCRED. */
 #pragma once
 
 #include "agent/manager.h"

@@ -279,7 +279,7 @@ static void without_waiting_it_is_accepted_or_under_way(void **state)
     assert_null(asked.tickets.first); /* nobody waits any more */
 }
 
-static void deployments_and_rollbacks_are_asked_for_by_name(void **state)
+static void what_changes_one_certificate_is_asked_for_by_name(void **state)
 {
     struct fixture *f = *state;
     auto_free char *deploy = ask(f, "{\"method\":\"deploy\",\"names\":[\"c0\"]}");
@@ -290,8 +290,19 @@ static void deployments_and_rollbacks_are_asked_for_by_name(void **state)
     assert_non_null(strstr(back, "\"by\":\"agent\""));
     assert_int_equal(asked.options.action, TICKET_ROLLBACK);
     assert_int_equal(asked.options.generation, 7);
+    auto_free char *revoke =
+        ask(f, "{\"method\":\"revoke\",\"names\":[\"c0\"],\"reason\":\"superseded\"}");
+    assert_non_null(strstr(revoke, "\"result\":\"renewed\""));
+    assert_int_equal(asked.options.action, TICKET_REVOKE);
+    assert_int_equal(asked.options.reason, REVOKE_SUPERSEDED);
+    assert_false(asked.options.now);
+    auto_free char *lost =
+        ask(f, "{\"method\":\"revoke\",\"names\":[\"c0\"],\"reason\":\"keyCompromise\"}");
+    assert_non_null(strstr(lost, "\"result\":\"renewed\""));
+    assert_true(asked.options.now);
     asked.options.action = TICKET_RENEW;
     hears(f, "{\"method\":\"deploy\"}", "error refused");
+    hears(f, "{\"method\":\"revoke\",\"names\":[\"c0\"],\"reason\":\"boredom\"}", "error refused");
     hears(f, "{\"method\":\"rollback\",\"names\":[]}", "error refused");
     hears(f, "{\"method\":\"rollback\",\"names\":[\"c9\"]}", "error config 0");
     assert_int_equal(asked.options.action, TICKET_RENEW);
@@ -491,7 +502,7 @@ int main(void)
         test(the_socket_is_for_the_owner_and_the_group),
         test(answers_with_the_status_document),
         test(a_renewal_tells_its_activity_and_then_its_result),
-        test(deployments_and_rollbacks_are_asked_for_by_name),
+        test(what_changes_one_certificate_is_asked_for_by_name),
         test(activity_of_others_is_not_told),
         test(without_names_all_are_meant),
         test(names_that_are_no_list_of_strings_do_not_mean_all),

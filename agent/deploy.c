@@ -183,7 +183,7 @@ static bool can_go_back(const struct deploy *d)
     const struct config_certificate *c = d->settings.certificate;
     time_t now = clock_now();
 
-    if (!old || old->number == d->settings.target->number)
+    if (!old || old->number == d->settings.target->number || d->settings.no_way_back)
         return false;
     const struct cert *leaf = old->chain->items[0];
     for (size_t i = 0; i < c->names.n; i++) {

@@ -17,6 +17,7 @@ struct deploy_settings {
     struct deploy_record *record; /* updated in place; the owner keeps it alive */
     struct generation *target;    /* the new generation */
     struct generation *previous;  /* live so far; NULL: none, or the same */
+    bool no_way_back;             /* the previous one is revoked */
     bool first;                   /* nothing is live yet */
     const char *reason;           /* for hooks: "renewed", "deploy" */
     const char *attempt;

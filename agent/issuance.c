@@ -351,7 +351,8 @@ static void load_newest(struct issuance *i)
     i->newest = generation_load(state_of(i), name_of(i), i->settings.newest, &e);
     if (e)
         log_failure(LOG_LEVEL_WARNING, e, "newest generation unusable", "certificate", name_of(i));
-    if (i->newest && c->key_reuse && key_type(i->newest->key) == c->key_type)
+    if (i->newest && c->key_reuse && !i->settings.new_key &&
+        key_type(i->newest->key) == c->key_type)
         i->reuse = key_ref(i->newest->key);
 }
 

@@ -14,10 +14,11 @@ struct issuance_settings {
     struct issuer *issuer;
     /* The issuer of a directory URL, for orders of an old configuration; NULL: none is known. */
     struct issuer *(*find_issuer)(const char *directory, void *userdata);
-    int64_t newest; /* the newest generation on disk, or 0 */
+    int64_t newest;       /* the newest generation on disk, or 0 */
     const char *replaces; /* ARI's certID of the predecessor at this CA and account, or NULL */
     bool same_names;      /* it renews a certificate of this CA with exactly these names */
     bool force;           /* somebody asked for it now */
+    bool new_key;         /* although keys are used again: the newest one's is not to be trusted */
     const char *attempt;
     void *userdata; /* of find_issuer */
 };

@@ -7,6 +7,7 @@
  *   than ever deployed                                                -> deploy
  *   a deployment failed and its next try has come                     -> deploy again
  *   somebody asked for a deployment, or for an earlier generation     -> deploy that
+ *   a revocation was asked for, and what it waits for is there        -> ask the CA
  *   a renewal is due and its back-off is over                         -> slot, issuance
  *   an output does not hold what is live                              -> deploy the live one
  *   else sleep until the earliest of these instants */
@@ -31,7 +32,8 @@ const char *managed_name(const struct managed *m)
 
 bool managed_is_busy(const struct managed *m)
 {
-    return m->queued || m->issuance || m->first_staple || m->deploy || m->audit;
+    return m->queued || m->issuance || m->first_staple || m->deploy || m->audit || m->recording ||
+           m->revoking;
 }
 
 time_t managed_need(const struct managed *m)
@@ -155,7 +157,9 @@ static void go_to_sleep(struct managed *m, time_t waits)
     earlier(&at, retry ? m->record.next_try : 0);
     earlier(&at, waits == 0 && m->schedule.failures > 0 ? m->schedule.next_try : 0);
     earlier(&at, managed_hold_end(m));
-    managed_tell(m, TICKETS_OF(TICKET_RENEW), waits > 0 || retry ? "backoff" : "not-due");
+    earlier(&at, managed_revoke_at(m));
+    managed_tell(m, TICKETS_OF(TICKET_RENEW) | TICKETS_OF(TICKET_REVOKE),
+                 waits > 0 || retry ? "backoff" : "not-due");
     wake_at(m, at);
     managed_watch(m);
     if (m->retired) {
@@ -235,6 +239,16 @@ static void rest(struct managed *m, time_t waits)
         go_to_sleep(m, waits);
 }
 
+static void renew_or_rest(struct managed *m, bool due, time_t waits)
+{
+    if (due && waits == 0) {
+        m->queued = true;
+        m->host->want_slot(m, m->host->userdata);
+    } else {
+        rest(m, waits);
+    }
+}
+
 void managed_consider(struct managed *m)
 {
     if (managed_is_busy(m))
@@ -257,18 +271,13 @@ void managed_consider(struct managed *m)
         return;
     }
     managed_unexpect(m);
-    m->run = RUN_NONE;
+    if (m->run != RUN_REVOKE || !m->schedule.revocation.serial)
+        m->run = RUN_NONE;
     m->reason = reason;
     if (!due && !m->retired)
         forget_failures(m, now);
-    if (!m->retired && managed_grant_wish(m))
-        return;
-    if (due && waits == 0) {
-        m->queued = true;
-        m->host->want_slot(m, m->host->userdata);
-    } else {
-        rest(m, waits);
-    }
+    if (m->retired || (!managed_grant_wish(m) && !managed_pursue_revocation(m)))
+        renew_or_rest(m, due, waits);
 }
 
 /* Public --------------------------------------------------------------------------------------- */
@@ -363,6 +372,8 @@ void managed_free(struct managed *m)
     staple_free(m->staple);
     deploy_free(m->deploy);
     audit_free(m->audit);
+    save_free(m->recording);
+    revoking_free(m->revoking);
     managed_unexpect(m);
     save_free(m->save);
     timer_free(m->wake);

@@ -60,12 +60,15 @@ enum ticket_action {
     TICKET_RENEW,
     TICKET_DEPLOY,   /* the newest generation once more, and the end of a hold */
     TICKET_ROLLBACK, /* an earlier generation, held until the next renewal */
+    TICKET_REVOKE,   /* replaced by one with a new key, proven, then revoked */
 };
 struct ticket_options {
     enum ticket_action action;
-    bool force;         /* TICKET_RENEW: although not due */
-    bool due_only;      /* TICKET_RENEW: respects back-off; what the timer runs */
-    int64_t generation; /* TICKET_ROLLBACK: 0: the one before the live one */
+    bool force;                /* TICKET_RENEW: although not due */
+    bool due_only;             /* TICKET_RENEW: respects back-off; what the timer runs */
+    int64_t generation;        /* TICKET_ROLLBACK: 0: the one before the live one */
+    enum revoke_reason reason; /* TICKET_REVOKE */
+    bool now;                  /* TICKET_REVOKE: before it is replaced, and although it cannot be */
 };
 /* result: one entry of renew "results" (product.md section 10), borrowed; exit: 0 to 4. */
 typedef void ticket_fn(const json_t *result, int exit_status, void *userdata);

@@ -7,6 +7,7 @@
 #include "agent/issuance.h"
 #include "agent/managed.h"
 #include "agent/recheck.h"
+#include "agent/revoking.h"
 #include "agent/staple.h"
 #include "agent/ticket.h"
 #include "agent/trace.h"
@@ -19,6 +20,7 @@ enum managed_run {
     RUN_STAPLE,   /* another staple of what is live */
     RUN_DEPLOY,   /* the newest generation once more, on request */
     RUN_ROLLBACK, /* an earlier generation, on request */
+    RUN_REVOKE,   /* as RUN_RENEW, and the old one is revoked */
 };
 
 struct managed {
@@ -62,6 +64,9 @@ struct managed {
     struct deploy *deploy;
     struct audit *audit;
     struct recheck *recheck;
+    struct save *recording; /* of a revocation that was asked for */
+    struct revoking *revoking;
+    bool revoke_asked; /* the CA, since somebody asked for it */
     struct save *save;
     struct timer *wake;
     char *activity;
@@ -98,6 +103,8 @@ void managed_unexpect(struct managed *m);
 void managed_watch(struct managed *m);
 void managed_stop_watching(struct managed *m);
 
+void managed_begin_run(struct managed *m, enum managed_run run);
+void managed_say(struct managed *m, const char *activity);
 /* The end of a run; `result` NULL: nobody is told yet. */
 void managed_end_run(struct managed *m, const char *result);
 
@@ -125,6 +132,21 @@ time_t managed_hold_end(const struct managed *m); /* 0: nothing is held */
 bool managed_grant_wish(struct managed *m);
 /* A rollback that somebody asked for failed: the newest generation is wanted again. */
 void managed_give_up_hold(struct managed *m);
+/* Answers the (granted) tickets of an action that cannot be done. */
+void managed_refuse(struct managed *m, enum ticket_action action, const struct err *e);
+
+/* managed_revoke.c ----------------------------------------------------------------------------- */
+
+/* Records what is to be revoked. True when something is under way now. */
+bool managed_request_revocation(struct managed *m, const struct ticket_options *wish);
+/* Asks the CA when it is time to, and ends what is over. True when something is under way now. */
+bool managed_pursue_revocation(struct managed *m);
+/* Whether what is live now is to be revoked once it is replaced. */
+bool managed_wants_replacement(const struct managed *m);
+/* A replacement is live: the next thing is to ask the CA, or to end it. */
+bool managed_revokes_next(const struct managed *m);
+bool managed_is_revoked_serial(const struct managed *m, const char *serial);
+time_t managed_revoke_at(const struct managed *m); /* the next try; 0: none */
 
 /* managed_load.c ------------------------------------------------------------------------------- */
 

@@ -65,8 +65,10 @@ static void follow_crl(struct managed *m)
 
 bool managed_is_revoked(const struct managed *m)
 {
-    return m->live.number > 0 && m->staple &&
-           (m->crl_entry.revoked || staple_says_revoked(m->staple));
+    if (m->live.number == 0)
+        return false;
+    return managed_is_revoked_serial(m, m->live.serial) ||
+           (m->staple && (m->crl_entry.revoked || staple_says_revoked(m->staple)));
 }
 
 static void on_known(void *userdata)

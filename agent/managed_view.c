@@ -29,7 +29,8 @@ enum renew_reason managed_due_reason(const struct managed *m, time_t now)
     struct renewal_facts facts = {
         .newest = m->newest.number > 0 ? &m->newest : NULL,
         .damaged = m->damaged,
-        .revoked = managed_is_revoked(m) && m->newest.number == m->live.number,
+        .revoked = managed_wants_replacement(m) ||
+                   (managed_is_revoked(m) && m->newest.number == m->live.number),
         .jitter = m->schedule.jitter,
     };
     return renewal_reason(m->certificate, &facts, now);
@@ -49,7 +50,8 @@ int managed_exit_status(const struct managed *m)
     if (m->live.number == 0 || m->live.not_after <= clock_now() || managed_is_revoked(m) ||
         verdict_serves_other(r, m->certificate))
         return 3;
-    if (m->schedule.failures > 0 || r->failures > 0 || (r->stage == DEPLOY_IDLE && r->error))
+    if (m->schedule.failures > 0 || m->schedule.revocation.failures > 0 || r->failures > 0 ||
+        (r->stage == DEPLOY_IDLE && r->error))
         return 1;
     return 0;
 }
@@ -58,7 +60,7 @@ static time_t next_try_of(const struct managed *m)
 {
     if (m->record.next_try > 0 && m->newest.number > 0)
         return m->record.next_try;
-    return m->schedule.next_try;
+    return m->schedule.next_try > 0 ? m->schedule.next_try : managed_revoke_at(m);
 }
 
 /* The reload that counts is the slowest of this run. */
@@ -80,28 +82,47 @@ bool managed_is_good(const struct managed *m, const char *result)
            (m->run == RUN_ROLLBACK && strcmp(result, "rolled-back") == 0);
 }
 
+/* What is worth most to whoever asked. */
+static const struct err *error_of(const struct managed *m, bool good)
+{
+    const struct schedule *s = &m->schedule;
+
+    if (good)
+        return m->record.error;
+    if (s->revocation.error)
+        return s->revocation.error;
+    return m->record.error ? m->record.error : s->error;
+}
+
+/* The certificate that was live before the run. */
+static json_t *old_of(const struct managed *m)
+{
+    if (m->run == RUN_NONE || !m->old)
+        return managed_cert_json(m->run == RUN_NONE && m->live.number > 0 ? &m->live : NULL);
+    json_t *old = json_copy(m->old);
+
+    json_put_bool(old, "revoked", managed_is_revoked_serial(m, json_str(old, "serial")));
+    return old;
+}
+
 json_t *managed_result(const struct managed *m, const char *result)
 {
     bool acted = m->run != RUN_NONE;
     bool good = managed_is_good(m, result);
     bool not_due = strcmp(result, "not-due") == 0;
-    const struct err *e = m->record.error ? m->record.error : m->schedule.error;
     json_t *j = json_object();
 
     json_put_str(j, "name", m->name);
     json_put_str(j, "result", result);
     json_put_str(j, "attempt", acted ? m->attempt : NULL);
-    if (acted)
-        json_put(j, "old", m->old ? json_incref(m->old) : json_null());
-    else
-        json_put(j, "old", managed_cert_json(m->live.number > 0 ? &m->live : NULL));
+    json_put(j, "old", old_of(m));
     json_put(j, "new", good ? managed_cert_json(&m->live) : json_null());
     json_put(j, "generation", m->live.number > 0 ? json_integer(m->live.number) : json_null());
     json_put_bool(j, "proven", m->record.outcome == OUTCOME_PROVEN);
     json_put(j, "reload_ms", acted ? reload_ms_of(m) : json_null());
     json_put_int(j, "total_ms", acted ? clock_boot_ms() - m->started_ms : 0);
     json_put_time(j, "next_try", not_due ? managed_renew_at(m) : next_try_of(m));
-    json_put(j, "error", err_to_json(e));
+    json_put(j, "error", err_to_json(error_of(m, good)));
     return j;
 }
 

@@ -35,8 +35,8 @@ bool managed_is_held(const struct managed *m)
     const struct deploy_record *r = &m->record;
     time_t end = managed_hold_end(m);
 
-    return r->held_over > 0 && m->live.number > 0 && m->newest.number <= r->held_over &&
-           (end == 0 || clock_now() < end);
+    return r->held_over > 0 && m->live.number > 0 && !managed_is_revoked(m) &&
+           m->newest.number <= r->held_over && (end == 0 || clock_now() < end);
 }
 
 int64_t managed_target(const struct managed *m)
@@ -67,8 +67,11 @@ static bool is_fit(const struct managed *m, const struct generation_facts *f, st
     if (renewal_is_emergency(validity_of(f), clock_now()))
         return err_set(err, ERR_REFUSED, "generation %lld expires on %s: too soon to go back to it",
                        n, end);
-    if (f->number == m->live.number && managed_is_revoked(m))
+    if (managed_is_revoked_serial(m, f->serial) ||
+        (f->number == m->live.number && managed_is_revoked(m)))
         return err_set(err, ERR_REFUSED, "generation %lld is revoked", n);
+    if (m->schedule.revocation.serial && strcmp(f->serial, m->schedule.revocation.serial) == 0)
+        return err_set(err, ERR_REFUSED, "generation %lld is about to be revoked", n);
     for (size_t i = 0; i < names->n; i++) {
         if (!strv_has(&f->names, names->items[i]))
             return err_set(err, ERR_REFUSED, "generation %lld lacks the name %s", n,
@@ -174,7 +177,7 @@ static void history(struct managed *m, const char *event, int64_t generation)
     state_history_add(state_of(m), m->name, event, m->attempt, text);
 }
 
-static void refuse(struct managed *m, enum ticket_action action, const struct err *e)
+void managed_refuse(struct managed *m, enum ticket_action action, const struct err *e)
 {
     auto_json json_t *j = managed_result(m, "failed");
     int status = managed_exit_status(m);
@@ -198,7 +201,7 @@ static bool deploy_again(struct managed *m)
         err_hint(&e, "everleaf renew %s gets another one", m->name);
     }
     if (e) {
-        refuse(m, TICKET_DEPLOY, e);
+        managed_refuse(m, TICKET_DEPLOY, e);
         return false;
     }
     m->record.held_over = 0;
@@ -213,7 +216,7 @@ static bool roll_back(struct managed *m, int64_t wanted)
     int64_t chosen = choose(m, wanted, &e);
 
     if (e) {
-        refuse(m, TICKET_ROLLBACK, e);
+        managed_refuse(m, TICKET_ROLLBACK, e);
         return false;
     }
     m->record.held_over = chosen < m->newest.number ? m->newest.number : 0;
@@ -231,6 +234,10 @@ bool managed_grant_wish(struct managed *m)
 
     while ((wish = tickets_grant(&m->tickets, TICKET_ROLLBACK))) {
         if (roll_back(m, wish->generation))
+            return true;
+    }
+    while ((wish = tickets_grant(&m->tickets, TICKET_REVOKE))) {
+        if (managed_request_revocation(m, wish))
             return true;
     }
     return tickets_grant(&m->tickets, TICKET_DEPLOY) && deploy_again(m);

@@ -17,7 +17,7 @@ static const struct services *services_of(const struct managed *m)
     return m->host->services;
 }
 
-static void set_activity(struct managed *m, const char *text)
+void managed_say(struct managed *m, const char *text)
 {
     if (!text && !m->activity)
         return;
@@ -29,7 +29,7 @@ static void set_activity(struct managed *m, const char *text)
 
 static void on_activity(const char *text, void *userdata)
 {
-    set_activity(userdata, text);
+    managed_say(userdata, text);
 }
 
 static void history(struct managed *m, const char *event, const char *text)
@@ -45,6 +45,7 @@ static void begin_trace(struct managed *m)
     static const char *const names[] = {
         [RUN_NONE] = "none",     [RUN_RENEW] = "renew",   [RUN_REPAIR] = "repair",
         [RUN_STAPLE] = "staple", [RUN_DEPLOY] = "deploy", [RUN_ROLLBACK] = "rollback",
+        [RUN_REVOKE] = "revoke",
     };
     struct trace_subject subject = {
         .run = names[m->run],
@@ -58,11 +59,12 @@ static void begin_trace(struct managed *m)
     m->trace = trace_begin(services_of(m)->traces, &subject);
 }
 
-static void begin_run(struct managed *m, enum managed_run run)
+void managed_begin_run(struct managed *m, enum managed_run run)
 {
     if (m->run != RUN_NONE)
         return;
     m->run = run;
+    m->answers = 0;
     snprintf(m->attempt, sizeof m->attempt, "%08x%08x", random_u32(), random_u32());
     m->started_ms = clock_boot_ms();
     begin_trace(m);
@@ -100,18 +102,24 @@ static void end_trace(struct managed *m, const char *result)
 
 void managed_end_run(struct managed *m, const char *result)
 {
-    end_trace(m, result);
-    if (result && m->run == RUN_RENEW) {
+    bool good = result && managed_is_good(m, result);
+
+    if (result && (m->run == RUN_RENEW || m->run == RUN_REVOKE)) {
         metrics_count(services_of(m)->metrics, METRIC_RENEWALS, 1, result, NULL);
         if (strcmp(result, "renewed") == 0)
             metrics_observe(services_of(m)->metrics, METRIC_RENEWAL_DURATION, NULL,
                             clock_boot_ms() - m->started_ms);
     }
+    if (good && managed_revokes_next(m)) { /* who waits is told after that */
+        m->run = RUN_REVOKE;
+        return;
+    }
+    end_trace(m, result);
     if (result)
-        managed_tell(m, m->answers, result);
+        managed_tell(m, m->answers | (good ? 0 : TICKETS_OF(TICKET_REVOKE)), result);
     m->run = RUN_NONE;
     m->reason = RENEW_NOT_DUE;
-    set_activity(m, NULL);
+    managed_say(m, NULL);
 }
 
 void managed_release_slot(struct managed *m)
@@ -169,10 +177,11 @@ void managed_stop_watching(struct managed *m)
 static void prune(struct managed *m)
 {
     size_t n = 0;
-    auto_free int64_t *in_use = xcalloc(m->record.n_outputs + 2, sizeof *in_use);
+    auto_free int64_t *in_use = xcalloc(m->record.n_outputs + 3, sizeof *in_use);
 
     in_use[n++] = m->record.target;
     in_use[n++] = m->record.previous;
+    in_use[n++] = m->schedule.revocation.generation;
     for (size_t i = 0; i < m->record.n_outputs; i++)
         in_use[n++] = m->record.outputs[i].generation;
     (void)generation_prune(services_of(m)->state, m->name, GENERATIONS_KEPT, in_use, n, NULL, NULL);
@@ -290,6 +299,12 @@ static bool load_for_deploy(struct managed *m, struct generation **ret_target,
     return true;
 }
 
+static bool is_revoked(const struct managed *m, const struct generation *g)
+{
+    return managed_is_revoked_serial(m, g->chain->items[0]->serial_hex) ||
+           (g->number == m->live.number && managed_is_revoked(m));
+}
+
 static const char *hook_reason(const struct managed *m)
 {
     if (m->run == RUN_ROLLBACK)
@@ -306,7 +321,7 @@ void managed_deploy(struct managed *m, enum managed_run run)
         m->record.held_over = 0;
     else if (run == RUN_RENEW) /* of a rollback that was interrupted, or is tried again */
         run = RUN_ROLLBACK;
-    begin_run(m, run);
+    managed_begin_run(m, run);
     m->answers = answers_of(m->run);
     if (!load_for_deploy(m, &target, &previous))
         return;
@@ -326,6 +341,7 @@ void managed_deploy(struct managed *m, enum managed_run run)
         .record = &m->record,
         .target = target,
         .previous = previous,
+        .no_way_back = previous && is_revoked(m, previous),
         .first = m->live.number == 0,
         .reason = hook_reason(m),
         .attempt = m->attempt,
@@ -435,7 +451,7 @@ void managed_issue(struct managed *m)
     auto_err struct err *e = NULL;
 
     managed_stop_watching(m);
-    begin_run(m, RUN_RENEW);
+    managed_begin_run(m, RUN_RENEW);
     m->answers = TICKETS_OF(TICKET_RENEW);
     struct issuer *issuer = prepare_issuer(m, &e);
     if (!issuer) {
@@ -456,6 +472,7 @@ void managed_issue(struct managed *m)
         .newest = m->newest.number,
         .same_names = renews_same_names(m),
         .force = tickets_force(&m->tickets),
+        .new_key = managed_wants_replacement(m),
         .attempt = m->attempt,
         .userdata = m->host->userdata,
     };

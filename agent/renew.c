@@ -190,6 +190,8 @@ struct renew *renew_start(struct manager *m, const struct renew_options *options
         .force = options->force,
         .due_only = options->due_only,
         .generation = options->generation,
+        .reason = options->reason,
+        .now = options->now || options->reason == REVOKE_KEY_COMPROMISE,
     };
     size_t max = options->names.n > 0 ? options->names.n : manager_count(m);
 

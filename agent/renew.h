@@ -1,5 +1,5 @@
-/* Somebody's wish to have certificates renewed, deployed or rolled back: one ticket each, collected
- * into the document everleaf.renew/1 (product.md section 10). */
+/* Somebody's wish to have certificates renewed, deployed, rolled back or revoked: one ticket each,
+ * collected into the document everleaf.renew/1 (product.md section 10). */
 #pragma once
 
 #include "agent/manager.h"
@@ -7,11 +7,13 @@
 struct renew_options {
     struct strv names; /* empty: all */
     enum ticket_action action;
-    bool force;         /* although not due */
-    bool due_only;      /* respects back-off */
-    int64_t generation; /* of a rollback; 0: the one before the live one */
-    bool no_wait;       /* over as soon as every wish is accepted */
-    const char *by;     /* "agent" or "self" */
+    bool force;                /* although not due */
+    bool due_only;             /* respects back-off */
+    int64_t generation;        /* of a rollback; 0: the one before the live one */
+    enum revoke_reason reason; /* keyCompromise is always `now` */
+    bool now;                  /* revoke before it is replaced */
+    bool no_wait;              /* over as soon as every wish is accepted */
+    const char *by;            /* "agent" or "self" */
 };
 
 struct renew;

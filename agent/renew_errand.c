@@ -40,6 +40,7 @@ static void print_result(const json_t *result, enum ticket_action action)
         [TICKET_RENEW] = "renewed",
         [TICKET_DEPLOY] = "deployed",
         [TICKET_ROLLBACK] = "rolled back and held",
+        [TICKET_REVOKE] = "revoked and replaced",
     };
     const char *what = json_str(result, "result");
     time_t next = json_time(result, "next_try");
@@ -59,6 +60,9 @@ static void print_result(const json_t *result, enum ticket_action action)
     } else if (strcmp(what, "failed") == 0 || strcmp(what, "rolled-back") == 0) {
         printf("%s", strcmp(what, "failed") == 0 ? "failed" : "rolled back");
         print_error(result);
+        if (action == TICKET_REVOKE)
+            printf("  the old certificate is %srevoked\n",
+                   json_bool(json_get(result, "old"), "revoked") ? "" : "not ");
         if (*at)
             printf("  next try: %s\n", at);
     } else {
@@ -84,6 +88,7 @@ static const char *const methods[] = {
     [TICKET_RENEW] = "renew",
     [TICKET_DEPLOY] = "deploy",
     [TICKET_ROLLBACK] = "rollback",
+    [TICKET_REVOKE] = "revoke",
 };
 
 /* The errand ----------------------------------------------------------------------------------- */
@@ -109,6 +114,8 @@ static json_t *make_request(void *userdata)
     json_put_bool(request, "force", r->wanted.force);
     json_put_bool(request, "due_only", r->wanted.due_only);
     json_put_int(request, "generation", r->wanted.generation);
+    json_put_str(request, "reason", revoke_reason_name(r->wanted.reason));
+    json_put_bool(request, "now", r->wanted.now);
     json_put_bool(request, "wait", !r->wanted.no_wait);
     return request;
 }

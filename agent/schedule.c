@@ -21,6 +21,8 @@ void schedule_read(struct schedule *s, const json_t *document)
     s->last_success = json_time(document, "last_success");
     s->error = err_from_json(json_get(document, "error"));
     s->attempt = xstrdup(json_str(document, "attempt"));
+    revocation_read(&s->revocation, json_get(document, "revocation"));
+    json_read_strv(document, "revoked", &s->revoked);
 }
 
 json_t *schedule_to_json(const struct schedule *s)
@@ -34,6 +36,8 @@ json_t *schedule_to_json(const struct schedule *s)
     json_put_time(j, "last_success", s->last_success);
     json_put_str(j, "attempt", s->attempt);
     json_put(j, "error", err_to_json(s->error));
+    json_put(j, "revocation", revocation_to_json(&s->revocation));
+    json_put_strv(j, "revoked", &s->revoked);
     return j;
 }
 
@@ -41,5 +45,7 @@ void schedule_done(struct schedule *s)
 {
     err_free(s->error);
     free(s->attempt);
+    revocation_done(&s->revocation);
+    strv_done(&s->revoked);
     *s = (struct schedule){0};
 }

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "agent/revocation.h"
 #include "base/err.h"
 #include "base/json.h"
 
@@ -14,6 +15,8 @@ struct schedule {
     struct err *error;   /* of the last failure, or NULL */
     time_t last_success; /* a new certificate was accepted */
     char *attempt;       /* id of the last attempt */
+    struct revocation revocation;
+    struct strv revoked; /* serials of generations that the CA revoked on request */
 };
 
 /* Fills *s from the document; NULL draws a fresh schedule. */

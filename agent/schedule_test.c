@@ -14,9 +14,11 @@ static void survives_its_document(void **state)
                          .next_try = 1700000060,
                          .renew_at = 1700001000,
                          .last_success = 1690000000,
-                         .attempt = xstrdup("0123456789abcdef")};
+                         .attempt = xstrdup("0123456789abcdef"),
+                         .revocation = {.serial = xstrdup("0a"), .generation = 3}};
     struct schedule back;
     (void)state;
+    strv_add(&s.revoked, "0b");
     err_set(&s.error, ERR_LIMITED, "too many orders");
     s.error->retry_at = 1700005000;
     auto_json json_t *j = schedule_to_json(&s);
@@ -30,6 +32,8 @@ static void survives_its_document(void **state)
     assert_int_equal(back.error->kind, ERR_LIMITED);
     assert_string_equal(back.error->text, "too many orders");
     assert_int_equal(back.error->retry_at, 1700005000);
+    assert_string_equal(back.revocation.serial, "0a");
+    assert_true(back.revoked.n == 1 && strv_has(&back.revoked, "0b"));
     schedule_done(&s);
     schedule_done(&back);
 }

@@ -42,7 +42,9 @@ static json_t *renew_json(const struct managed_view *v)
 /* The failure that matters most: what was issued but is not served, else what was not issued. */
 static const struct err *error_of(const struct managed_view *v)
 {
-    return v->record->error ? v->record->error : v->schedule->error;
+    const struct err *e = v->record->error ? v->record->error : v->schedule->error;
+
+    return e ? e : v->schedule->revocation.error;
 }
 
 /* Configured outputs; the record knows how far they got. */
@@ -101,7 +103,9 @@ json_t *status_certificate(const struct managed_view *v)
     json_put(j, "live", live);
     json_put(j, "staple", staple_json(v->staple, clock_now()));
     json_put(j, "renew", renew_json(v));
-    json_put_int(j, "failures", (int64_t)v->schedule->failures + v->record->failures);
+    json_put_int(j, "failures",
+                 (int64_t)v->schedule->failures + v->record->failures +
+                     v->schedule->revocation.failures);
     json_put_time(j, "next_try", v->next_try);
     json_put(j, "error", err_to_json(error_of(v)));
     json_put(j, "outputs", outputs_json(v));

@@ -45,10 +45,17 @@ bool tickets_force(const struct ticket_list *list)
 bool tickets_ignore_backoff(const struct ticket_list *list)
 {
     for (const struct ticket *t = list->first; t; t = t->next) {
-        if (t->options.action == TICKET_RENEW && !t->options.due_only)
+        if (t->options.action == TICKET_REVOKE ||
+            (t->options.action == TICKET_RENEW && !t->options.due_only))
             return true;
     }
     return false;
+}
+
+static bool same_wish(const struct ticket_options *a, const struct ticket_options *b)
+{
+    return a->action == b->action && a->generation == b->generation && a->reason == b->reason &&
+           a->now == b->now;
 }
 
 const struct ticket_options *tickets_grant(struct ticket_list *list, enum ticket_action action)
@@ -56,12 +63,21 @@ const struct ticket_options *tickets_grant(struct ticket_list *list, enum ticket
     const struct ticket_options *first = NULL;
 
     for (const struct ticket *t = list->first; t; t = t->next) {
-        if (t->options.action == action)
+        if (t->options.action == action && !t->granted)
             first = &t->options; /* new ones are put before the others */
     }
     for (struct ticket *t = list->first; t && first; t = t->next)
-        t->granted = t->options.action == action && t->options.generation == first->generation;
+        t->granted = t->granted || same_wish(&t->options, first);
     return first;
+}
+
+bool tickets_any(const struct ticket_list *list, unsigned actions)
+{
+    for (const struct ticket *t = list->first; t; t = t->next) {
+        if (actions & TICKETS_OF(t->options.action))
+            return true;
+    }
+    return false;
 }
 
 static bool is_addressed(const struct ticket *t, unsigned actions)

@@ -8,7 +8,8 @@ for per operation:
     ca.fault("new-order", problem("rateLimited", 429, headers={"Retry-After": "60"}), times=2)
 
 An action gets the call and a function that carries it out, and returns a Reply or DROP. The operations
-are: directory, new-nonce, new-account, new-order, order, authorization, challenge, finalize, certificate.
+are: directory, new-nonce, new-account, account, new-order, order, authorization, challenge, finalize,
+certificate, revoke, key-change.
 """
 
 import base64
@@ -29,7 +30,7 @@ import time
 from pathlib import Path
 
 from cryptography import exceptions, x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.x509.oid import NameOID
 
@@ -245,6 +246,7 @@ class FakeCA:
         # What happened
         self.accounts, self.orders, self.authorizations = {}, {}, {}
         self.issued = []  # (order, leaf) of each certificate made
+        self.revoked = {}  # reason (None: not given) by serial as in serials()
         self.calls, self.violations = [], []
         self.faults = []
 
@@ -352,7 +354,11 @@ class FakeCA:
         if call.operation == "new-order":
             return self.on_new_order(account, payload)
         if call.operation == "account":
-            return json_reply({"status": account.status, "contact": account.contact})
+            return self.on_account(account, number, payload)
+        if call.operation == "revoke":
+            return self.on_revoke(account, jwk, payload)
+        if call.operation == "key-change":
+            return self.on_key_change(call, account, payload)
         if call.operation in ("order", "finalize", "certificate"):
             order = self.orders.get(number)
             if not order or order.account is not account:
@@ -401,7 +407,7 @@ class FakeCA:
             raise Problem("unauthorized", "wrong url", 401)
         if ("jwk" in protected) == ("kid" in protected):
             self.violation("exactly one of jwk and kid is wanted")
-        if ("jwk" in protected) != (call.operation == "new-account"):
+        if ("jwk" in protected) != (call.operation == "new-account") and call.operation != "revoke":
             self.violation(f"jwk or kid is wrong for {call.path}")
         account, jwk = None, protected.get("jwk")
         if jwk is None:
@@ -473,6 +479,52 @@ class FakeCA:
                 protected.get("url") != self.base + "/new-account":
             self.violation(f"external account binding: {protected}")
             raise Problem("malformed", "bad external account binding")
+
+    def on_account(self, account, number, payload):
+        if account.number != number:
+            raise Problem("unauthorized", "the account of somebody else", 403)
+        if payload is not None and payload.get("status") == "deactivated":
+            account.status = "deactivated"
+        elif payload is not None:
+            account.contact = payload.get("contact", account.contact)
+        return json_reply({"status": account.status, "contact": account.contact})
+
+    def on_key_change(self, call, account, payload):
+        try:
+            protected = json.loads(unb64(payload["protected"]))
+            inner = json.loads(unb64(payload["payload"]))
+            signed = (payload["protected"] + "." + payload["payload"]).encode()
+            good = verify_signature(protected["jwk"], protected["alg"], signed, unb64(payload["signature"]))
+        except (ValueError, KeyError, TypeError) as e:
+            self.violation(f"malformed inner JWS: {e!r}")
+            raise Problem("malformed", "not a JWS") from e
+        if not good or "nonce" in protected or protected.get("url") != self.base + call.path or \
+                inner != {"account": f"{self.base}/account/{account.number}", "oldKey": account.jwk}:
+            self.violation(f"inner JWS: {protected} {inner}")
+            raise Problem("malformed", "bad inner JWS")
+        owner = next((a for a in self.accounts.values() if a.jwk == protected["jwk"]), None)
+        if owner:
+            raise Problem("conflict", "the key is in use", 409,
+                          {"Location": f"{self.base}/account/{owner.number}"})
+        account.jwk = protected["jwk"]
+        return json_reply({"status": account.status, "contact": account.contact})
+
+    def on_revoke(self, account, jwk, payload):
+        der = unb64(payload["certificate"])
+        order, leaf = next(((o, c) for o, c in self.issued
+                            if c.public_bytes(serialization.Encoding.DER) == der), (None, None))
+        if not leaf:
+            raise Problem("malformed", "not one of ours", 404)
+        if order.account is not account and jwk_numbers(jwk) != leaf.public_key().public_numbers():
+            raise Problem("unauthorized", "neither the account nor the key of the certificate", 403)
+        serial = f"{leaf.serial_number:x}"
+        if serial in self.revoked:
+            raise Problem("alreadyRevoked", "it is revoked already")
+        reason = payload.get("reason")
+        if reason not in (None, 1, 3, 4, 5, 9):
+            raise Problem("badRevocationReason", f"reason {reason}")
+        self.revoked[serial] = reason
+        return Reply(200)
 
     def on_new_order(self, account, payload):
         names = [i["value"] for i in payload.get("identifiers", [])]
@@ -751,6 +803,8 @@ OPERATIONS = {
     "challenge": "challenge",
     "finalize": "finalize",
     "certificate": "certificate",
+    "revoke": "revoke",
+    "key-change": "key-change",
 }
 
 

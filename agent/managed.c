@@ -249,14 +249,19 @@ static void renew_or_rest(struct managed *m, bool due, time_t waits)
     }
 }
 
-void managed_consider(struct managed *m)
+static bool is_ready(struct managed *m)
 {
     if (managed_is_busy(m))
-        return;
+        return false;
     adopt_config(m);
     timer_free(m->wake);
     m->wake = NULL;
-    if (!may_act(m) || !is_readable(m))
+    return may_act(m) && is_readable(m);
+}
+
+void managed_consider(struct managed *m)
+{
+    if (!is_ready(m))
         return;
 
     time_t now = clock_now();

@@ -1,8 +1,8 @@
+#!/bin/bash
 # Clean Debian roots for the tests of the package, to be sourced. Needs root, debootstrap and
 # systemd-nspawn. Everything is kept in build/roots (or $EVERLEAF_ROOTS): SUITE as debootstrap made it,
 # SUITE-NAME.upper what was added to it once, SUITE-debs the packages that were downloaded. Each use is
 # an overlay of its own, so that the roots stay clean.
-# shellcheck shell=bash
 
 source_root=$(readlink -f "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../..")
 roots=${EVERLEAF_ROOTS:-$source_root/build/roots}

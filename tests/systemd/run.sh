@@ -40,10 +40,11 @@ debs=$(readlink -f "$debs")
 
 # The machine before the package: its dependencies are there, for the booted one has no network.
 run_options=(--bind-ro="$debs:/debs")
+depends=$(dpkg-deb -f "$(echo "$debs"/everleaf_[0-9]*_*.deb)" Depends | cksum)
 machine=$(layer "$suite" machine "apt-get -qq update &&
     apt-get -qq -y install --no-install-recommends init dbus polkitd procps nginx-light openssl curl iproute2 &&
     apt-get -qq -y install --no-install-recommends /debs/everleaf_[0-9]*_*.deb && apt-get -qq -y purge everleaf &&
-    rm -f /etc/nginx/sites-enabled/default && systemctl -q disable nginx && : >/etc/machine-id") || exit 1
+    rm -f /etc/nginx/sites-enabled/default && systemctl -q disable nginx && : >/etc/machine-id # ${depends%% *}") || exit 1
 run_options=()
 
 work=$(mktemp -d)

@@ -51,6 +51,7 @@ json_t *alert_labels(const struct alert_condition *c)
     json_put_str(j, "alertname", c->name);
     put_some(j, "certificate", c->certificate);
     put_some(j, "endpoint", c->endpoint);
+    put_some(j, "issuer", c->issuer);
     json_put_str(j, "job", "everleaf");
     put_some(j, "server", c->server);
     json_put_str(j, "severity", c->severity);
@@ -58,16 +59,23 @@ json_t *alert_labels(const struct alert_condition *c)
     return j;
 }
 
+static char *advice_of(const struct alert_condition *c)
+{
+    if (c->issuer)
+        return xstrdup("\"everleaf status\" has limits and errors; is the clock right?");
+    if (!c->certificate)
+        return xstrdup("\"everleaf check\" shows every error");
+    return xasprintf("\"everleaf status %s\" has everything about it", c->certificate);
+}
+
 json_t *alert_annotations(const struct alert_condition *c)
 {
     json_t *j = json_object();
-    auto_free char *status =
-        c->certificate ? xasprintf("\"everleaf status %s\" has everything about it", c->certificate)
-                       : xstrdup("\"everleaf check\" shows every error");
+    auto_free char *advice = advice_of(c);
 
     json_put_str(j, "summary", c->summary);
     put_some(j, "cause", c->error ? c->error->text : NULL);
-    json_put_str(j, "runbook", c->error && c->error->hint ? c->error->hint : status);
+    json_put_str(j, "runbook", c->error && c->error->hint ? c->error->hint : advice);
     return j;
 }
 

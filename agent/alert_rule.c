@@ -2,12 +2,16 @@
 
 #include <string.h>
 
+#include "agent/limits.h"
+#include "agent/metrics.h"
 #include "agent/staple.h"
 #include "base/clock.h"
 
 #define HOLD_SERVED_S   300 /* a deployment under way */
 #define HOLD_UNPROVEN_S 900
 #define HOLD_CONFIG_S   300 /* somebody is editing */
+#define HOLD_CLOCK_S    300 /* it is being set */
+#define SKEW_MAX_S      60
 
 #define LATE_PART     20 /* parts of the lifetime, as in everleaf.rules.yml */
 #define EXPIRING_PART 6
@@ -168,6 +172,38 @@ static void look_at_servers(const struct look *l)
     }
 }
 
+/* Issuers -------------------------------------------------------------------------------------- */
+
+static void look_at_issuer(const struct manager *m, const struct config_issuer *issuer,
+                           alert_fn *fn, void *userdata)
+{
+    const struct limits *limits = manager_limits(m, issuer->directory);
+    int64_t skew = 0;
+    char text[CLOCK_TEXT_MAX];
+
+    if (limits && limits_is_paused(limits)) {
+        auto_free char *summary = xasprintf("The CA %s takes no orders from us", issuer->name);
+        fn(&(struct alert_condition){.name = "EverleafCaPaused",
+                                     .severity = "critical",
+                                     .issuer = issuer->name,
+                                     .summary = summary},
+           userdata);
+    }
+    if (!metrics_get(manager_services(m)->metrics, METRIC_CLOCK_SKEW, &skew, issuer->name, NULL))
+        return;
+    if (skew > SKEW_MAX_S || skew < -SKEW_MAX_S) {
+        auto_free char *summary =
+            xasprintf("The clock is %s off that of the CA %s",
+                      duration_text(skew < 0 ? -skew : skew, text), issuer->name);
+        fn(&(struct alert_condition){.name = "EverleafClockSkew",
+                                     .severity = "warning",
+                                     .hold_s = HOLD_CLOCK_S,
+                                     .issuer = issuer->name,
+                                     .summary = summary},
+           userdata);
+    }
+}
+
 /* All ------------------------------------------------------------------------------------------ */
 
 void alert_conditions(const struct manager *m, time_t now, alert_fn *fn, void *userdata)
@@ -185,6 +221,8 @@ void alert_conditions(const struct manager *m, time_t now, alert_fn *fn, void *u
         look_at_staple(&l);
         look_at_servers(&l);
     }
+    for (size_t i = 0; i < manager_config(m)->n_issuers; i++)
+        look_at_issuer(m, manager_config(m)->issuers[i], fn, userdata);
     if (refused)
         fn(&(struct alert_condition){.name = "EverleafConfigReloadFailed",
                                      .severity = "warning",

@@ -157,6 +157,24 @@ static void a_first_failure_without_a_certificate_is_news(void **state)
     fake_manager_done(&m);
 }
 
+static void a_clock_that_is_wrong_is_told_in_either_direction(void **state)
+{
+    (void)state;
+    struct manager m;
+    static const struct {
+        int64_t skew;
+        const char *wanted;
+    } cases[] = {
+        {0, ""}, {60, ""}, {-60, ""}, {61, "EverleafClockSkew"}, {-61, "EverleafClockSkew"}};
+
+    fake_manager_init(&m, 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        metrics_set(m.services.metrics, METRIC_CLOCK_SKEW, cases[i].skew, "ca", NULL);
+        expect(&m, clock_now(), cases[i].wanted);
+    }
+    fake_manager_done(&m);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -165,6 +183,7 @@ int main(void)
         cmocka_unit_test(what_was_put_back_is_told_until_it_is_deployed),
         cmocka_unit_test(a_staple_in_its_last_quarter_and_a_revocation_are_told),
         cmocka_unit_test(a_first_failure_without_a_certificate_is_news),
+        cmocka_unit_test(a_clock_that_is_wrong_is_told_in_either_direction),
     };
     return cmocka_run_group_tests(tests, make_pki, drop_pki);
 }

@@ -162,8 +162,8 @@ static void add_label(struct buf *text, const char *label, const char *value)
     buf_add_str(text, "\"");
 }
 
-/* Finds or makes the series with these label values. */
-static int64_t *find_value(struct map *series, const struct value_family *family, va_list values)
+/* The label text of a series; caller frees. */
+static char *series_text(const struct value_family *family, va_list values)
 {
     auto_buf struct buf text;
 
@@ -176,10 +176,17 @@ static int64_t *find_value(struct map *series, const struct value_family *family
     }
     if (text.len > 0)
         buf_add_str(&text, "}");
-    int64_t *found = map_get(series, text.data);
+    return buf_take(&text);
+}
+
+/* Finds or makes the series with these label values. */
+static int64_t *find_value(struct map *series, const struct value_family *family, va_list values)
+{
+    auto_free char *text = series_text(family, values);
+    int64_t *found = map_get(series, text);
     if (!found) {
         found = xcalloc(1, sizeof *found);
-        map_set(series, text.data, found);
+        map_set(series, text, found);
     }
     return found;
 }
@@ -200,6 +207,19 @@ void metrics_set(struct metrics *m, enum metric_gauge gauge, int64_t value, ...)
     va_start(values, value);
     *find_value(m->values[gauge], &gauges[gauge], values) = value;
     va_end(values);
+}
+
+bool metrics_get(const struct metrics *m, enum metric_gauge gauge, int64_t *ret, ...)
+{
+    va_list values;
+
+    va_start(values, ret);
+    auto_free char *text = series_text(&gauges[gauge], values);
+    va_end(values);
+    const int64_t *found = map_get(m->values[gauge], text);
+    if (found)
+        *ret = *found;
+    return found;
 }
 
 static struct histogram *find_histogram(struct metrics *m, enum metric_histogram which,

@@ -43,6 +43,12 @@ void metrics_count(struct metrics *m, enum metric_counter counter, uint64_t n, .
 /* The value of the series from now on; labels as above. */
 void metrics_set(struct metrics *m, enum metric_gauge gauge, int64_t value, ...)
     __attribute__((sentinel));
+/* False: it was never set. */
+bool metrics_get(const struct metrics *m, enum metric_gauge gauge, int64_t *ret, ...)
+    __attribute__((sentinel));
+/* False: it was never set. */
+bool metrics_get(const struct metrics *m, enum metric_gauge gauge, int64_t *ret, ...)
+    __attribute__((sentinel));
 /* One observation; label NULL for a histogram without one. */
 void metrics_observe(struct metrics *m, enum metric_histogram histogram, const char *label,
                      int64_t took_ms);

@@ -91,7 +91,13 @@ static void a_gauge_is_what_it_was_set_to_last(void **state)
     (void)state;
     struct metrics *m = metrics_new();
 
+    int64_t value = 7;
+
+    assert_false(metrics_get(m, METRIC_CLOCK_SKEW, &value, "ca", NULL));
     metrics_set(m, METRIC_CLOCK_SKEW, 90, "ca", NULL);
+    assert_true(metrics_get(m, METRIC_CLOCK_SKEW, &value, "ca", NULL));
+    assert_false(metrics_get(m, METRIC_CLOCK_SKEW, &value, "other", NULL));
+    assert_int_equal(value, 90);
     metrics_set(m, METRIC_CLOCK_SKEW, -3, "ca", NULL);
     auto_free char *text = text_of(m, METRICS_OPENMETRICS);
 

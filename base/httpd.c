@@ -349,11 +349,19 @@ static bool open_doors(struct httpd *h, const struct strv *listen, struct err **
     return true;
 }
 
+/* One thread only. A daemon that several may use (the default of 1.0) puts a connection into a
+ * queue first, and on_connection() is called too late to know which one it is. */
+#if MHD_VERSION >= 0x00097707
+#define FLAGS (MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_NO_THREAD_SAFETY)
+#else
+#define FLAGS (MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET)
+#endif
+
 static bool httpd_start(struct httpd *h, struct err **err)
 {
     h->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, h,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)(2 * h->connections_max), /* dropped ones included */
+        FLAGS, 0, NULL, NULL, on_request, h, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)(2 * h->connections_max), /* dropped ones included */
         MHD_OPTION_CONNECTION_TIMEOUT, 0U, MHD_OPTION_CONNECTION_MEMORY_LIMIT, MEMORY_MAX,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
         h, MHD_OPTION_UNESCAPE_CALLBACK, unescape_nothing, NULL, MHD_OPTION_END);

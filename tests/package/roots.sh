@@ -1,7 +1,7 @@
 #!/bin/bash
 # Clean Debian roots for the tests of the package, to be sourced. Needs root, debootstrap and
 # systemd-nspawn. Everything is kept in build/roots (or $EVERLEAF_ROOTS): SUITE as debootstrap made it,
-# SUITE-NAME.upper what was added to it once, SUITE-debs the packages that were downloaded. Each use is
+# SUITE-NAME.upper what was added to it once, debs-SUITE the packages that were downloaded. Each use is
 # an overlay of its own, so that the roots stay clean.
 
 source_root=$(readlink -f "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../..")

@@ -77,10 +77,8 @@ def scene(everleaf, ca, nginx, tmp_path):
     everleaf.certificate("denied", ["denied.example.org"], servers=["nginx"])
     everleaf.certificate("plain", ["plain.example.org"])
     agent = everleaf.agent()
-    agent.wait_for(lambda: {c["name"]: c["state"] for c in everleaf.status()["certificates"]} ==
-                   {"www": "proven", "mail": "deployed", "denied": "backoff", "plain": "deployed"} or
-                   (everleaf.one_status("denied")["failures"] > 0 and everleaf.generation("mail") == 1 and
-                    everleaf.generation("plain") == 1 and everleaf.one_status("www")["state"] in ("idle", "proven")))
+    agent.wait_for(lambda: {c["name"]: (c["exit"], c["activity"]) for c in everleaf.status()["certificates"]} ==
+                   {"www": (0, None), "mail": (1, None), "denied": (3, None), "plain": (0, None)})
     return everleaf
 
 

@@ -75,6 +75,7 @@ static void send_request(struct exchange *x)
                              .body = x->body,
                              .body_len = x->body ? strlen(x->body) : 0,
                              .ca_file = settings->ca_file,
+                             .proxy = settings->proxy,
                              .body_max = BODY_MAX,
                              .timeout_ms = settings->timeout_ms,
                          },

@@ -12,6 +12,7 @@ struct session *session_new(const struct session_settings *settings)
     s->settings = *settings;
     s->settings.directory_url = xstrdup(settings->directory_url);
     s->settings.ca_file = xstrdup(settings->ca_file);
+    s->settings.proxy = xstrdup(settings->proxy);
     return s;
 }
 
@@ -38,6 +39,7 @@ void session_free(struct session *s)
     key_unref(s->key);
     free_p(&s->settings.directory_url);
     free_p(&s->settings.ca_file);
+    free_p(&s->settings.proxy);
     free(s);
 }
 

@@ -21,6 +21,7 @@ struct session_settings {
     struct http *http;
     const char *directory_url;
     const char *ca_file; /* or NULL */
+    const char *proxy;   /* as in base/http.h */
     int64_t timeout_ms;  /* per request */
     struct gate *gate;   /* borrowed: every request passes it; or NULL */
     /* One finished exchange, for metrics; operation: "directory", "new-nonce", "new-account",

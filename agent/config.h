@@ -22,6 +22,7 @@ struct config_issuer {
     bool profile_required;
     char *preferred_chain;   /* or NULL */
     char *ca_file;           /* or NULL */
+    char *proxy;             /* URL, "off", or NULL: as the environment says */
     char *eab_kid;           /* or NULL */
     struct secret *eab_hmac; /* decoded from base64url (or base64) or NULL */
     struct limits_config limits;

@@ -7,6 +7,7 @@
 #include "agent/config_private.h"
 #include "base/enc.h"
 #include "base/file.h"
+#include "base/http_proxy.h"
 
 #define CA_FILE_MAX (4 * 1024 * 1024)
 
@@ -232,6 +233,10 @@ const struct field config_issuer_fields[] = {
      .type = FIELD_PATH,
      AT(ca_file),
      .help = "certificates (PEM) to trust for this directory instead of the system's"},
+    {.name = "proxy",
+     .type = FIELD_STRING,
+     AT(proxy),
+     .help = "URL of the proxy to this directory, or `off`, whatever https_proxy and no_proxy say"},
     {.name = "eab",
      .type = FIELD_CUSTOM,
      .offset = 0,
@@ -279,6 +284,8 @@ static void check_issuer(struct reader *r, struct config_issuer *issuer,
     auto_free char *directory = schema_path(path, "directory");
     auto_free char *profile = schema_path(path, "profile_required");
     auto_free char *ca_file = schema_path(path, "ca_file");
+    auto_free char *proxy = schema_path(path, "proxy");
+    auto_err struct err *bad_proxy = NULL;
 
     if (!issuer->directory && !yaml_get(map, "directory")) {
         issuer->directory = xstrdup(find_directory(issuer->name));
@@ -292,6 +299,9 @@ static void check_issuer(struct reader *r, struct config_issuer *issuer,
                      "\"profile_required\" needs \"profile\"");
     if (issuer->ca_file)
         config_check_ca_file(r->problems, yaml_get(map, "ca_file"), ca_file, issuer->ca_file);
+    if (issuer->proxy && !http_proxy_check(issuer->proxy, &bad_proxy)) /* may hold a password */
+        yaml_problem_hidden(r->problems, yaml_get(map, "proxy"), proxy, "%s: %s", bad_proxy->text,
+                            bad_proxy->hint);
 }
 
 void config_read_issuers(struct reader *r)

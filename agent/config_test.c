@@ -310,6 +310,8 @@ static const struct {
     {"issuers: {zerossl: {profile_required: true}}\n", 1, "needs \"profile\"", NULL},
     {"issuers: {zerossl: {ca_file: /nonexistent/ca.pem}}\n", 1, "/nonexistent/ca.pem", NULL},
     {"issuers: {zerossl: {ca_file: /etc/hostname}}\n", 1, "no certificate (PEM)", NULL},
+    {"issuers: {zerossl: {proxy: proxy.example.org}}\n", 1, "no URL of a proxy", NULL},
+    {"issuers: {zerossl: {proxy: \"http://u:p@proxy\"}}\n", 1, "password", NULL},
     {"issuers: {zerossl: {eab: {kid: a}}}\n", 1, "\"hmac\" is missing", NULL},
     {"issuers: {zerossl: {limits: {orders: 300}}}\n", 1, "such as 300/3h", NULL},
     {"issuers: {zerossl: {limits: {orders: 0/3h}}}\n", 1, "such as 300/3h", NULL},

@@ -17,7 +17,7 @@ struct issuer_wait {
 
 struct issuer {
     const struct services *services;
-    char *name, *directory, *ca_file;
+    char *name, *directory, *ca_file, *proxy;
     struct authority *authority;
     struct session *session;
     bool maybe_registered; /* newAccount may have reached the CA, but no account URL is on disk */
@@ -61,12 +61,14 @@ struct issuer *issuer_new(const struct services *services, const struct config_i
     i->name = xstrdup(config->name);
     i->directory = xstrdup(config->directory);
     i->ca_file = xstrdup(config->ca_file);
+    i->proxy = xstrdup(config->proxy);
     i->session = session_new(&(struct session_settings){
         .loop = services->loop,
         .worker = services->worker,
         .http = services->http,
         .directory_url = i->directory,
         .ca_file = i->ca_file,
+        .proxy = i->proxy,
         .timeout_ms = timeout_s * 1000,
         .gate = authority_gate(authority),
         .on_exchange = on_exchange,
@@ -95,6 +97,7 @@ void issuer_free(struct issuer *i)
     free(i->name);
     free(i->directory);
     free(i->ca_file);
+    free(i->proxy);
     free(i);
 }
 
@@ -106,7 +109,7 @@ static bool same(const char *a, const char *b)
 bool issuer_fits(const struct issuer *i, const struct config_issuer *config)
 {
     return same(i->name, config->name) && same(i->directory, config->directory) &&
-           same(i->ca_file, config->ca_file);
+           same(i->ca_file, config->ca_file) && same(i->proxy, config->proxy);
 }
 
 const char *issuer_name(const struct issuer *i)

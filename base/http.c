@@ -275,7 +275,7 @@ static bool call_check_url(struct http_call *c, const struct http_request *r,
     }
     if (strcmp(scheme, "https") != 0 && !(r->allow_http && strcmp(scheme, "http") == 0))
         return err_set(err, ERR_CONFIG, "%s is not an https URL", r->url);
-    *ret_proxy = r->direct || r->socket ? NULL : http_proxy_for(scheme, host);
+    *ret_proxy = r->direct || r->socket ? NULL : http_proxy_chosen(r->proxy, scheme, host);
     if (*ret_proxy)
         c->proxy = proxy_peer(*ret_proxy);
     return true;

@@ -30,6 +30,8 @@ struct http_request {
                             below 1 byte/s for timeout/2 ends as well */
     bool allow_http;     /* plain http:// allowed (loopback tests, OCSP, CRL) */
     bool direct;         /* never through a proxy: somebody on this machine is meant */
+    const char *proxy;   /* its URL, whatever the environment names; "off": none; NULL: the
+                            environment's */
     const char *socket;  /* path of a UNIX socket to connect to, whatever the URL's host; direct */
 };
 

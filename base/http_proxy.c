@@ -108,3 +108,32 @@ const char *http_proxy_for(const char *scheme, const char *host)
     trim(name, host, strlen(host));
     return exempt && is_exempt(exempt, name) ? NULL : proxy;
 }
+
+const char *http_proxy_chosen(const char *chosen, const char *scheme, const char *host)
+{
+    if (!chosen)
+        return http_proxy_for(scheme, host);
+    return strcmp(chosen, "off") == 0 ? NULL : chosen;
+}
+
+bool http_proxy_check(const char *text, struct err **err)
+{
+    static const char *const schemes[] = {"http://", "https://", "socks5://", "socks5h://"};
+    const char *host = NULL;
+
+    if (strcmp(text, "off") == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(schemes) && !host; i++) {
+        if (strncmp(text, schemes[i], strlen(schemes[i])) == 0)
+            host = text + strlen(schemes[i]);
+    }
+    if (host && strchr(host, '@')) {
+        err_set(err, ERR_CONFIG, "a proxy's password does not belong into this file");
+        return err_hint(err, "leave it out and set https_proxy in the environment");
+    }
+    if (!host || !*host || strpbrk(host, " \t\"<>\\")) {
+        err_set(err, ERR_CONFIG, "this is no URL of a proxy");
+        return err_hint(err, "write http://HOST:PORT, https://..., socks5h://... or off");
+    }
+    return true;
+}

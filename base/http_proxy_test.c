@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -107,6 +108,33 @@ static void survives_entries_of_any_length(void **state)
     assert_non_null(http_proxy_for("https", list));
 }
 
+static void what_was_chosen_goes_before_the_environment(void **state)
+{
+    (void)state;
+    setenv("https_proxy", "http://environment", 1);
+    assert_string_equal(http_proxy_chosen(NULL, "https", "ca.example.org"), "http://environment");
+    assert_string_equal(http_proxy_chosen("http://p:1", "https", "ca.example.org"), "http://p:1");
+    assert_null(http_proxy_chosen("off", "https", "ca.example.org"));
+}
+
+static void refuses_what_is_no_proxy(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"off", "http://proxy:3128", "socks5h://[::1]:1080"};
+    static const char *const bad[] = {"",        "proxy:3128", "ftp://proxy",
+                                      "http://", "http://a b", "http://user:secret@proxy"};
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(http_proxy_check(good[i], NULL));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        auto_err struct err *e = NULL;
+        assert_false(http_proxy_check(bad[i], &e));
+        assert_int_equal(e->kind, ERR_CONFIG);
+        assert_non_null(e->hint);
+        assert_null(strstr(e->text, "secret"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -114,6 +142,8 @@ int main(void)
         cmocka_unit_test_setup(does_not_trust_the_variable_that_a_cgi_client_can_set, clear),
         cmocka_unit_test_setup(exempts_hosts, clear),
         cmocka_unit_test_setup(survives_entries_of_any_length, clear),
+        cmocka_unit_test_setup(what_was_chosen_goes_before_the_environment, clear),
+        cmocka_unit_test_setup(refuses_what_is_no_proxy, clear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

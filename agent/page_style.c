@@ -86,8 +86,9 @@ const char *const page_style[] = {
     "@media(min-width:56rem){article{grid-template-columns:minmax(11rem,1fr) minmax(0,2.4fr)"
     " minmax(13rem,1.3fr)}}\n"
     "@media(max-width:30rem){dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}\n"
-    "@media(forced-colors:active){.past,.staple{fill:Highlight}.life,.reserve{fill:GrayText}"
-    ".now{fill:Canvas;stroke:CanvasText}}\n"
+    "@media(forced-colors:active){.past,.staple{fill:Highlight}.reserve{display:none}"
+    ".life{fill:Canvas;stroke:CanvasText}.now{fill:Canvas;stroke:CanvasText}"
+    ".brand::before{forced-color-adjust:none}}\n"
     "@media print{body{background:#fff}article{break-inside:avoid}nav,.skip{display:none}}\n",
     NULL,
 };

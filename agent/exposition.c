@@ -177,7 +177,7 @@ static void write_renew_at(const struct scrape *s)
         if (s->views[i].renew_at == 0)
             continue;
         open_sample(s->out, name, &s->views[i]);
-        add_label(s->out, "source", "lifetime");
+        add_label(s->out, "source", s->views[i].renew_by_ari ? "ari" : "lifetime");
         close_sample(s->out, (int64_t)s->views[i].renew_at);
     }
 }

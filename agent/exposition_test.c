@@ -107,6 +107,21 @@ static void shows_the_facts_of_the_live_certificate(void **state)
     fake_manager_done(&m);
 }
 
+static void tells_whose_instant_the_renewal_is(void **state)
+{
+    (void)state;
+    struct manager m;
+
+    fake_manager_init(&m, 1);
+    m.certificates[0].view.renew_at = 1700000000;
+    m.certificates[0].view.renew_by_ari = true;
+    auto_free char *text = scrape(&m, METRICS_PROMETHEUS);
+
+    expect_line(text, "everleaf_certificate_renew_at_timestamp_seconds{certificate=\"c0\","
+                      "source=\"ari\"} 1700000000");
+    fake_manager_done(&m);
+}
+
 static void an_expired_certificate_is_not_ready(void **state)
 {
     (void)state;
@@ -340,6 +355,7 @@ static void shows_what_the_ca_still_allows(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tells_whose_instant_the_renewal_is),
         cmocka_unit_test(shows_what_the_ca_still_allows),
         cmocka_unit_test(shows_a_certificate_that_is_missing),
         cmocka_unit_test(shows_the_facts_of_the_live_certificate),

@@ -32,8 +32,8 @@ const char *managed_name(const struct managed *m)
 
 bool managed_is_busy(const struct managed *m)
 {
-    return m->queued || m->issuance || m->first_staple || m->deploy || m->audit || m->recording ||
-           m->revoking;
+    return m->ari_first || m->queued || m->issuance || m->first_staple || m->deploy || m->audit ||
+           m->recording || m->revoking;
 }
 
 time_t managed_need(const struct managed *m)
@@ -186,6 +186,7 @@ static void adopt_config(struct managed *m)
         return;
     managed_unexpect(m);
     managed_stop_watching(m);
+    managed_stop_ari(m);
     take_config(m, take(m->next_config), m->next_certificate);
     managed_follow_staple(m);
 }
@@ -256,13 +257,14 @@ static bool is_ready(struct managed *m)
     adopt_config(m);
     timer_free(m->wake);
     m->wake = NULL;
-    return may_act(m) && is_readable(m);
+    return may_act(m) && is_readable(m) && !managed_ask_ari(m);
 }
 
 void managed_consider(struct managed *m)
 {
     if (!is_ready(m))
         return;
+    managed_follow_ari(m);
 
     time_t now = clock_now();
     enum renew_reason reason = m->retired ? RENEW_NOT_DUE : reason_now(m, now);
@@ -322,6 +324,7 @@ void managed_retire(struct managed *m)
 {
     m->retired = true;
     m->started = false;
+    managed_stop_ari(m);
     managed_follow_staple(m);
     managed_consider(m);
 }
@@ -340,6 +343,7 @@ void managed_set_config(struct managed *m, struct config *config,
                         const struct config_certificate *certificate)
 {
     m->retired = false;
+    managed_stop_ari(m); /* its issuer may go with the old configuration */
     config_unref(m->next_config);
     m->next_config = config_ref(config);
     m->next_certificate = certificate;
@@ -370,6 +374,7 @@ void managed_free(struct managed *m)
     if (!m)
         return;
     tickets_done(&m->tickets);
+    managed_stop_ari(m);
     recheck_free(m->recheck);
     issuance_free(m->issuance);
     staple_first_free(m->first_staple);

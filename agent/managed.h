@@ -91,6 +91,7 @@ struct managed_view {
     const char *state;        /* "missing", "idle", ... */
     const char *activity;     /* or NULL */
     time_t renew_at;          /* 0: unknown */
+    bool renew_by_ari;        /* whose instant that is: the CA's, not the lifetime's */
     enum renew_reason reason; /* why it is or will be due */
     time_t next_try;          /* 0: none */
     int exit_status;          /* 0, 1 or 3 */

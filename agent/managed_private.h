@@ -1,6 +1,7 @@
 /* The inside of a managed certificate, for the managed_*.c files only. */
 #pragma once
 
+#include "acme/ari.h"
 #include "agent/audit.h"
 #include "agent/crl_watch.h"
 #include "agent/deploy.h"
@@ -53,6 +54,11 @@ struct managed {
     struct crl_follower *crl;   /* of what is live, or NULL */
     struct crl_query crl_entry; /* revoked: what is live is on its issuer's list */
     bool restaple;              /* another staple is on disk: outputs and servers must follow */
+
+    struct timer *ari_timer;         /* until the next question for renewal information */
+    struct turnstile_pass *ari_pass; /* a question waits for its turn, or: */
+    struct ari *ari;                 /* it is under way */
+    bool ari_first;                  /* somebody waits for the answer: it decides */
 
     /* Under way */
     bool queued;
@@ -121,6 +127,14 @@ bool managed_wants_staple(struct managed *m, struct generation *target);
 /* Adds what is to be known about CAs and must-staple. */
 void managed_advise(const struct managed *m, struct err **err);
 
+/* managed_ari.c -------------------------------------------------------------------------------- */
+
+/* Keeps asking for renewal information about the newest certificate, if anybody can be asked. */
+void managed_follow_ari(struct managed *m);
+void managed_stop_ari(struct managed *m);
+/* For those who do not follow a schedule: true when the CA is asked first. */
+bool managed_ask_ari(struct managed *m);
+
 /* managed_wish.c ------------------------------------------------------------------------------- */
 
 /* The generation that should be live: the newest one, or the one that is held. 0: there is none. */
@@ -163,6 +177,7 @@ void managed_save_record(struct managed *m);
 
 int managed_exit_status(const struct managed *m);
 enum renew_reason managed_due_reason(const struct managed *m, time_t now);
+void managed_facts(const struct managed *m, struct renewal_facts *ret);
 time_t managed_renew_at(const struct managed *m); /* 0: unknown */
 /* Whether a result of the run is what was wanted. */
 bool managed_is_good(const struct managed *m, const char *result);

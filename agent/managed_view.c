@@ -24,23 +24,41 @@ json_t *managed_cert_json(const struct generation_facts *f)
 
 /* What counts for "is it due": the newest accepted generation, deployed or not. Issuing again
  * because a deployment failed would help nobody. */
-enum renew_reason managed_due_reason(const struct managed *m, time_t now)
+void managed_facts(const struct managed *m, struct renewal_facts *ret)
 {
-    struct renewal_facts facts = {
+    const struct schedule_ari *ari = &m->schedule.ari;
+    bool bound = ari->cert_id && m->newest.ari_id && strcmp(ari->cert_id, m->newest.ari_id) == 0;
+
+    *ret = (struct renewal_facts){
         .newest = m->newest.number > 0 ? &m->newest : NULL,
         .damaged = m->damaged,
         .revoked = managed_wants_replacement(m) ||
                    (managed_is_revoked(m) && m->newest.number == m->live.number),
         .jitter = m->schedule.jitter,
+        .ari_at = bound ? ari->at : 0,
+        .ari_renewals = m->schedule.ari_renewals,
     };
+}
+
+enum renew_reason managed_due_reason(const struct managed *m, time_t now)
+{
+    struct renewal_facts facts;
+
+    managed_facts(m, &facts);
     return renewal_reason(m->certificate, &facts, now);
+}
+
+static struct renewal_due due_of(const struct managed *m)
+{
+    struct renewal_facts facts;
+
+    managed_facts(m, &facts);
+    return facts.newest ? renewal_due(m->certificate, &facts) : (struct renewal_due){0};
 }
 
 time_t managed_renew_at(const struct managed *m)
 {
-    struct validity v = {m->newest.not_before, m->newest.not_after};
-
-    return m->newest.number > 0 ? renewal_instant(m->certificate, v, m->schedule.jitter) : 0;
+    return due_of(m).at;
 }
 
 int managed_exit_status(const struct managed *m)
@@ -161,6 +179,8 @@ void managed_view(const struct managed *m, struct managed_view *ret)
     enum renew_reason reason = managed_due_reason(m, clock_now());
     bool asked = managed_is_busy(m) && m->reason != RENEW_NOT_DUE;
 
+    struct renewal_due due = due_of(m);
+
     *ret = (struct managed_view){
         .name = m->name,
         .config = m->certificate,
@@ -173,7 +193,8 @@ void managed_view(const struct managed *m, struct managed_view *ret)
         .record = &m->record,
         .state = state_of(m, reason),
         .activity = m->activity,
-        .renew_at = managed_renew_at(m),
+        .renew_at = due.at,
+        .renew_by_ari = due.by_ari,
         .reason = asked ? m->reason : reason,
         .next_try = next_try_of(m),
         .exit_status = managed_exit_status(m),

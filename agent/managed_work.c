@@ -399,6 +399,9 @@ static void on_issued(struct generation *g, const struct err *e, void *userdata)
         issuance_failed(m, e);
         return;
     }
+    struct renewal_facts facts;
+    managed_facts(m, &facts);
+    s->ari_renewals = renewal_counts_ari(&facts, m->reason, clock_now());
     managed_release_slot(m);
     managed_take_facts(&m->newest, g);
     generation_unref(m->issued);
@@ -444,6 +447,19 @@ static bool renews_same_names(const struct managed *m)
     return true;
 }
 
+/* RFC 9773 5: only the account that ordered it, at the CA that issued it. */
+static const char *replaces(const struct managed *m, const struct issuer *issuer)
+{
+    const struct generation_facts *newest = &m->newest;
+    const char *account = issuer_account(issuer);
+
+    if (newest->number == 0 || !newest->directory || !newest->account || !account ||
+        strcmp(newest->directory, issuer_directory(issuer)) != 0 ||
+        strcmp(newest->account, account) != 0)
+        return NULL;
+    return newest->ari_id;
+}
+
 void managed_issue(struct managed *m)
 {
     const struct config_certificate *c = m->certificate;
@@ -470,6 +486,7 @@ void managed_issue(struct managed *m)
         .issuer = issuer,
         .find_issuer = m->host->find_issuer,
         .newest = m->newest.number,
+        .replaces = replaces(m, issuer),
         .same_names = renews_same_names(m),
         .force = tickets_force(&m->tickets),
         .new_key = managed_wants_replacement(m),

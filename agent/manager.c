@@ -13,6 +13,7 @@
 
 #define WORKER_THREADS  2
 #define STAPLES_AT_ONCE 16
+#define POLLS_AT_ONCE   8
 
 struct manager {
     struct manager_settings settings;
@@ -298,6 +299,7 @@ static bool open_services(struct manager *m, struct err **err)
     s->http = s->state ? http_new(l, err) : NULL;
     s->traces = s->http ? trace_export_new(l, s->http) : NULL;
     s->staples = turnstile_new(l, STAPLES_AT_ONCE);
+    s->polls = turnstile_new(l, POLLS_AT_ONCE);
     s->crls = crl_watch_new(s);
     return s->http;
 }
@@ -344,6 +346,7 @@ void manager_free(struct manager *m)
     timer_free(m->sweep);
     crl_watch_free(m->services.crls);
     turnstile_free(m->services.staples);
+    turnstile_free(m->services.polls);
     trace_export_free(m->services.traces);
     http_free(m->services.http);
     state_free(m->services.state);

@@ -17,6 +17,7 @@ enum renew_reason {
     RENEW_NAMES,    /* the configuration names others */
     RENEW_KEY,      /* another key type is configured */
     RENEW_ISSUER,   /* another directory is configured */
+    RENEW_ARI,      /* its CA would like it to be renewed now */
     RENEW_LIFETIME, /* its time has come */
     RENEW_FORCED,   /* somebody asked */
 };
@@ -32,12 +33,25 @@ struct renewal_facts {
     bool damaged;                          /* there is a newer one that cannot */
     bool revoked;                          /* the newest one is */
     double jitter;                         /* 0..1, fixed per certificate */
+    time_t ari_at;    /* the instant chosen in the CA's window for the newest one; 0: none */
+    int ari_renewals; /* by which it came about, in a row (renewal_counts_ari) */
 };
 
 /* The instant at which a certificate is due: a third of its lifetime left (half of it when the
  * lifetime is under 10 days), earlier by the jitter's share of min(lifetime/20, 12 h); an explicit
  * renew.before may only make it earlier. */
 time_t renewal_instant(const struct config_certificate *c, struct validity v, double jitter);
+/* When the newest one is due and by whom: ARI's instant goes both ways, but not past an explicit
+ * renew.before, nor past the emergency; a CA that says "now" again and again is followed the more
+ * slowly. */
+struct renewal_due {
+    time_t at;
+    bool by_ari;
+};
+struct renewal_due renewal_due(const struct config_certificate *c,
+                               const struct renewal_facts *facts);
+/* How many renewals in a row ARI asked for soon after the one before, once one more is done. */
+int renewal_counts_ari(const struct renewal_facts *facts, enum renew_reason reason, time_t now);
 /* Why it must be renewed at `now`, or RENEW_NOT_DUE. */
 enum renew_reason renewal_reason(const struct config_certificate *c,
                                  const struct renewal_facts *facts, time_t now);

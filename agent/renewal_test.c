@@ -215,6 +215,104 @@ static void reasons_have_the_names_of_the_status_document(void **state)
     assert_string_equal(renew_reason_name(RENEW_DAMAGED), "damaged");
 }
 
+/* ARI ------------------------------------------------------------------------------------------ */
+
+static const int64_t lives[] = {HOUR, DAY, 6 * DAY, 45 * DAY, 64 * DAY, 90 * DAY, 398 * DAY};
+
+static struct renewal_due due_with(struct fixture *f, int64_t life, time_t ari_at)
+{
+    f->newest.not_after = T0 + life - 1;
+    f->newest.created_at = T0;
+    f->facts.ari_at = ari_at;
+    return renewal_due(&f->certificate, &f->facts);
+}
+
+static void the_instant_of_ari_goes_both_ways(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(lives); i++) {
+        struct fixture f;
+        fill(&f);
+        time_t early = T0 + lives[i] / 10, late = T0 + lives[i] * 9 / 10;
+        struct renewal_due none = due_with(&f, lives[i], 0);
+        assert_false(none.by_ari);
+        assert_true(early < none.at && none.at < late);
+        assert_int_equal(due_with(&f, lives[i], early).at, early);
+        assert_true(due_with(&f, lives[i], early).by_ari);
+        assert_int_equal(due_with(&f, lives[i], late).at, late);
+        assert_int_equal(reason_at(&f, lives[i] * 9 / 10 - 1), RENEW_NOT_DUE);
+        assert_int_equal(reason_at(&f, lives[i] * 9 / 10), RENEW_ARI);
+    }
+    assert_string_equal(renew_reason_name(RENEW_ARI), "ari");
+}
+
+static void below_a_twentieth_of_the_life_ari_counts_for_nothing(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(lives); i++) {
+        struct fixture f;
+        fill(&f);
+        struct renewal_due due = due_with(&f, lives[i], T0 + 10 * lives[i]);
+        struct validity v = {T0, f.newest.not_after};
+        assert_false(due.by_ari);
+        assert_true(renewal_is_emergency(v, due.at));
+        assert_false(renewal_is_emergency(v, due.at - 1));
+    }
+}
+
+static void an_explicit_time_may_be_earlier_than_ari_but_not_later(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fill(&f);
+    f.certificate.renew_explicit = true;
+    f.certificate.renew_share = 0.5;
+    assert_int_equal(due_with(&f, 90 * DAY, T0 + 60 * DAY).at, T0 + 45 * DAY - 1);
+    assert_false(due_with(&f, 90 * DAY, T0 + 60 * DAY).by_ari);
+    f.certificate.renew_share = 0.1;
+    assert_int_equal(due_with(&f, 90 * DAY, T0 + 60 * DAY).at, T0 + 60 * DAY);
+    assert_true(due_with(&f, 90 * DAY, T0 + 60 * DAY).by_ari);
+}
+
+/* A CA whose windows are always past, followed for the days of one year. */
+static void a_ca_that_always_says_now_is_followed_ever_more_slowly(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(lives); i++) {
+        struct fixture f;
+        int64_t now = T0 + 5, renewals = 0;
+        fill(&f);
+        f.newest.created_at = T0;
+        for (; now < T0 + 20 * lives[i]; renewals++) {
+            f.newest.not_before = f.newest.created_at;
+            f.newest.not_after = f.newest.created_at + lives[i] - 1;
+            f.facts.ari_at = f.newest.created_at - HOUR;
+            struct renewal_due due = renewal_due(&f.certificate, &f.facts);
+            assert_true(due.at < f.newest.not_after);
+            now = due.at > now ? due.at : now;
+            enum renew_reason reason = renewal_reason(&f.certificate, &f.facts, now);
+            assert_int_equal(reason, RENEW_ARI);
+            f.facts.ari_renewals = renewal_counts_ari(&f.facts, reason, now);
+            f.newest.created_at = now;
+        }
+        int64_t daily = lives[i] > 8 * DAY ? 20 * lives[i] / DAY : 20 * 8;
+        assert_in_range(renewals, 20, daily * 5 / 4 + 40);
+    }
+}
+
+static void one_revocation_is_followed_at_once(void **state)
+{
+    struct fixture f;
+    (void)state;
+    fill(&f);
+    assert_int_equal(due_with(&f, 90 * DAY, T0 - HOUR).at, T0 - HOUR);
+    assert_int_equal(renewal_counts_ari(&f.facts, RENEW_ARI, T0 + DAY), 1);
+    f.facts.ari_renewals = 3;
+    assert_int_equal(renewal_counts_ari(&f.facts, RENEW_ARI, T0 + DAY), 4);
+    assert_int_equal(renewal_counts_ari(&f.facts, RENEW_ARI, T0 + 60 * DAY), 1);
+    assert_int_equal(renewal_counts_ari(&f.facts, RENEW_LIFETIME, T0 + DAY), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +323,11 @@ int main(void)
         cmocka_unit_test(a_validity_that_ends_before_it_begins_is_due),
         cmocka_unit_test(nothing_is_due_while_facts_and_configuration_agree),
         cmocka_unit_test(every_change_is_a_reason),
+        cmocka_unit_test(the_instant_of_ari_goes_both_ways),
+        cmocka_unit_test(below_a_twentieth_of_the_life_ari_counts_for_nothing),
+        cmocka_unit_test(an_explicit_time_may_be_earlier_than_ari_but_not_later),
+        cmocka_unit_test(a_ca_that_always_says_now_is_followed_ever_more_slowly),
+        cmocka_unit_test(one_revocation_is_followed_at_once),
         cmocka_unit_test(back_off_grows_tenfold_up_to_a_day),
         cmocka_unit_test(back_off_never_vanishes_and_never_overflows),
         cmocka_unit_test(back_off_shrinks_with_what_is_left_of_a_short_life),

@@ -77,9 +77,44 @@ static void nonsense_becomes_nothing(void **state)
     schedule_done(&s);
 }
 
+static void what_ari_said_survives_and_belongs_to_one_certificate(void **state)
+{
+    struct schedule s, back;
+    (void)state;
+    schedule_read(&s, NULL);
+    schedule_bind_ari(&s, "aki.serial");
+    s.ari.start = 1700000000;
+    s.ari.at = 1700000500;
+    s.ari.end = 1700001000;
+    s.ari.next_poll = 1690000000;
+    s.ari.url = xstrdup("https://ca.example/why");
+    s.ari_renewals = 2;
+    auto_json json_t *j = schedule_to_json(&s);
+    schedule_read(&back, j);
+    assert_int_equal(back.ari.at, 1700000500);
+    assert_int_equal(back.ari.next_poll, 1690000000);
+    assert_string_equal(back.ari.url, "https://ca.example/why");
+    assert_int_equal(back.ari_renewals, 2);
+    schedule_bind_ari(&back, "aki.serial");
+    assert_int_equal(back.ari.start, 1700000000);
+    schedule_bind_ari(&back, "aki.another");
+    assert_int_equal(back.ari.at, 0);
+    assert_int_equal(back.ari.next_poll, 0);
+    schedule_done(&back);
+
+    /* Damage: an instant outside of its window. */
+    json_put_time(json_object_get(j, "ari"), "at", 1800000000);
+    schedule_read(&back, j);
+    assert_int_equal(back.ari.at, 0);
+    assert_int_equal(back.ari.end, 0);
+    schedule_done(&back);
+    schedule_done(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_ari_said_survives_and_belongs_to_one_certificate),
         cmocka_unit_test(survives_its_document),
         cmocka_unit_test(draws_its_jitter_once),
         cmocka_unit_test(nonsense_becomes_nothing),

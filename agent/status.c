@@ -16,26 +16,27 @@ static json_t *number_or_null(int64_t n)
 
 /* Certificates --------------------------------------------------------------------------------- */
 
-static json_t *ari_json(void)
+static json_t *ari_json(const struct schedule_ari *a)
 {
     json_t *j = json_object();
 
-    json_put_time(j, "start", 0);
-    json_put_time(j, "end", 0);
-    json_put_time(j, "next_poll", 0);
-    json_put_str(j, "url", NULL);
+    json_put_time(j, "start", a->start);
+    json_put_time(j, "end", a->end);
+    json_put_time(j, "next_poll", a->next_poll);
+    json_put_str(j, "url", a->url);
     return j;
 }
 
-/* What is not due now will be due by its lifetime. */
+/* What is not due now will be due by ARI or by its lifetime. */
 static json_t *renew_json(const struct managed_view *v)
 {
-    enum renew_reason reason = v->reason == RENEW_NOT_DUE ? RENEW_LIFETIME : v->reason;
+    enum renew_reason later = v->renew_by_ari ? RENEW_ARI : RENEW_LIFETIME;
+    enum renew_reason reason = v->reason == RENEW_NOT_DUE ? later : v->reason;
     json_t *j = json_object();
 
     json_put_time(j, "at", v->renew_at);
     json_put_str(j, "reason", renew_reason_name(reason));
-    json_put(j, "ari", ari_json());
+    json_put(j, "ari", ari_json(&v->schedule->ari));
     return j;
 }
 

@@ -239,6 +239,7 @@ static void put_renewal(FILE *out, const json_t *certificate, time_t now)
         auto_free char *when = instant_text(at, now);
         print_linef(out, 2, "renewal", "%s%s%s", when, reason ? ", " : "", reason ? reason : "");
     }
+    print_line(out, 2, "explained", json_str(json_get(renew, "ari"), "url"));
     if (failures > 0)
         print_linef(out, 2, "failures", "%lld in a row", (long long)failures);
 }

@@ -42,6 +42,15 @@ bool tickets_force(const struct ticket_list *list)
     return false;
 }
 
+bool tickets_ask_for_due(const struct ticket_list *list)
+{
+    for (const struct ticket *t = list->first; t; t = t->next) {
+        if (t->options.action == TICKET_RENEW && !t->options.force)
+            return true;
+    }
+    return false;
+}
+
 bool tickets_ignore_backoff(const struct ticket_list *list)
 {
     for (const struct ticket *t = list->first; t; t = t->next) {

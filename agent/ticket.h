@@ -11,6 +11,7 @@ struct ticket_list {
 struct ticket *tickets_add(struct ticket_list *list, const struct ticket_options *options,
                            ticket_fn *fn, void *userdata);
 bool tickets_force(const struct ticket_list *list);          /* does any ask for it? */
+bool tickets_ask_for_due(const struct ticket_list *list);    /* does any want what is due? */
 bool tickets_ignore_backoff(const struct ticket_list *list); /* did any ask by name? */
 /* What the oldest of an action that was not granted asks for (borrowed as long as it is there), or
  * NULL. It and those that ask for exactly the same are granted: the next answer is theirs. */

@@ -341,7 +341,9 @@ class FakeCA:
             return json_reply(self.directory_document())
         if call.operation == "new-nonce":
             return Reply(200 if call.method == "HEAD" else 204)
-        if call.operation == "unknown":
+        if call.operation == "renewal-info" and self.renewal_info:
+            return self.on_renewal_info(call)
+        if call.operation in ("unknown", "renewal-info"):
             return problem_reply("malformed", "no such resource", 404)
         if call.method != "POST":
             self.violation(f"{call.method} on {call.path}")
@@ -378,7 +380,9 @@ class FakeCA:
             meta["externalAccountRequired"] = True
         if self.profiles is not None:
             meta["profiles"] = self.profiles
+        more = {"renewalInfo": self.base + "/renewal-info"} if self.renewal_info else {}
         return {
+            **more,
             "newNonce": self.base + "/new-nonce",
             "newAccount": self.base + "/new-account",
             "newOrder": self.base + "/new-order",
@@ -578,6 +582,20 @@ class FakeCA:
         if self.retry_after is not None and order.status == "processing":
             headers["Retry-After"] = str(self.retry_after)
         return json_reply(document, status, headers)
+
+    # A function of the certID that gives (start, end) in seconds from now, or None: no ARI.
+    renewal_info = None
+    explanation = None
+
+    def on_renewal_info(self, call):
+        start, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + offset))
+                      for offset in self.renewal_info(call.path.split("/")[2]))
+        window = {"suggestedWindow": {"start": start, "end": end}}
+        if self.explanation:
+            window["explanationURL"] = self.explanation
+        return json_reply(window, 200, {"Retry-After": str(self.renewal_info_retry)})
+
+    renewal_info_retry = 21600
 
     def on_order(self, call, order, payload):
         if payload is not None:
@@ -805,6 +823,7 @@ OPERATIONS = {
     "certificate": "certificate",
     "revoke": "revoke",
     "key-change": "key-change",
+    "renewal-info": "renewal-info",
 }
 
 

@@ -7,11 +7,11 @@
 /* The number of a generation as people write it: "12", or "000012" as the folder is called. */
 static bool read_generation(const char *text, int64_t *ret, struct err **err)
 {
-    char *end;
+    char *end = NULL;
 
     errno = 0;
     long long n = text[0] >= '0' && text[0] <= '9' ? strtoll(text, &end, 10) : 0;
-    if (errno != 0 || n <= 0 || *end != '\0') {
+    if (errno != 0 || n <= 0 || !end || *end != '\0') {
         err_set(err, ERR_CONFIG, "not a generation: \"%s\"", text);
         return err_hint(err, "a number as `everleaf status NAME` shows it, such as 12");
     }

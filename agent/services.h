@@ -19,6 +19,6 @@ struct services {
     struct metrics *metrics;
     struct trace_export *traces; /* NULL: off */
     struct turnstile *staples;   /* fetches of OCSP responses and revocation lists at once */
-    struct turnstile *polls; /* questions for renewal information at once */
+    struct turnstile *polls;     /* questions for renewal information at once */
     struct crl_watch *crls;
 };

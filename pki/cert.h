@@ -32,7 +32,7 @@ struct cert {
     struct strv ocsp_urls; /* http(s) URLs of the AIA, http before https; at most CERT_URLS_MAX */
     struct strv crl_urls;  /* http(s) URLs of the distribution points, likewise */
     char *ari_id;          /* RFC 9773 4.1 certID, NULL without AKI */
-    void *x509;            /* pki/'s own view of the DER: decoding it is dear (pki/cert_private.h) */
+    void *x509; /* pki/'s own view of the DER: decoding it is dear (pki/cert_private.h) */
 };
 
 void cert_free(struct cert *c);

@@ -140,9 +140,10 @@ static void offer(SSL_CTX *ctx, enum probe_key key)
     };
 
     openssl_must(SSL_CTX_set_cipher_list(ctx, offers[key].ciphers) == 1, "SSL_CTX_set_cipher_list");
-    if (offers[key].sigalgs)
-        openssl_must(SSL_CTX_set1_sigalgs_list(ctx, offers[key].sigalgs) == 1,
-                     "SSL_CTX_set1_sigalgs_list");
+    /* A copy, because the macro casts const away. */
+    auto_free char *sigalgs = xstrdup(offers[key].sigalgs);
+    if (sigalgs)
+        openssl_must(SSL_CTX_set1_sigalgs_list(ctx, sigalgs) == 1, "SSL_CTX_set1_sigalgs_list");
 }
 
 /* One context per probe, without roots: making one costs less than the handshake, and nothing is
@@ -162,9 +163,10 @@ static void prepare_tls(struct probe *p, const char *sni, enum probe_key key)
 
     SSL_set_bio(p->ssl, bio, bio);
     SSL_set_tlsext_status_type(p->ssl, TLSEXT_STATUSTYPE_ocsp);
+    auto_free char *name = xstrdup(sni); /* as above */
     /* RFC 6066 3: no addresses in SNI. */
     if (sni && sni[0] && strlen(sni) <= TLSEXT_MAXLEN_host_name && name_type(sni) == NAME_DNS)
-        openssl_must(SSL_set_tlsext_host_name(p->ssl, sni) == 1, "SSL_set_tlsext_host_name");
+        openssl_must(SSL_set_tlsext_host_name(p->ssl, name) == 1, "SSL_set_tlsext_host_name");
 }
 
 static bool collect_chain(struct probe *p, struct probe_result *r, struct err **err)

@@ -14,8 +14,8 @@
  * generation that is not there any more is no failure. */
 struct save *staple_save(struct state *s, const char *certificate, int64_t number, const void *der,
                          size_t len, save_fn *fn, void *userdata);
-/* `ret` is initialised or {0}; what is in it is replaced. Absent: false and err_is_absent(). Nothing
- * is checked. */
+/* `ret` is initialised or {0}; what is in it is replaced. Absent: false and err_is_absent().
+ * Nothing is checked. */
 NODISCARD bool staple_load(struct state *s, const char *certificate, int64_t number,
                            struct buf *ret, struct err **err);
 /* What nginx includes for a staple at that path; caller frees. */

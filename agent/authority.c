@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "agent/outage.h"
 #include "base/clock.h"
 #include "base/log.h"
 
@@ -12,6 +13,9 @@ struct authority {
     char *directory;
     struct limits *limits;
     struct gate *gate;
+    struct outage outage;
+    void (*on_return)(struct authority *a, void *userdata); /* or NULL */
+    void *userdata;
     uint64_t saved_changes; /* of the limits, on disk or on the way */
     struct timer *save;     /* armed while something is not */
 };
@@ -94,6 +98,48 @@ void authority_configure(struct authority *a, const struct limits_config *config
 const char *authority_directory(const struct authority *a)
 {
     return a->directory;
+}
+
+/* 500 is about one request more often than about the CA. */
+void authority_answered(struct authority *a, int code)
+{
+    bool failed = code == 0 || code == 502 || code == 503 || code == 504;
+
+    if (failed && outage_failed(&a->outage, clock_now()))
+        log_warning("the CA does not answer: one try in a while until it does", "directory",
+                    a->directory);
+    if (failed || !outage_answered(&a->outage))
+        return;
+    log_info("the CA answers again", "directory", a->directory);
+    if (a->on_return)
+        a->on_return(a, a->userdata);
+}
+
+void authority_pause(struct authority *a, time_t until)
+{
+    outage_pause(&a->outage, clock_now(), until);
+}
+
+bool authority_is_down(const struct authority *a)
+{
+    return a->outage.since != 0;
+}
+
+bool authority_may_try(struct authority *a, time_t now)
+{
+    return outage_may_try(&a->outage, now);
+}
+
+time_t authority_next_try(const struct authority *a, time_t now)
+{
+    return outage_next_try(&a->outage, now);
+}
+
+void authority_on_return(struct authority *a, void (*fn)(struct authority *a, void *userdata),
+                         void *userdata)
+{
+    a->on_return = fn;
+    a->userdata = userdata;
 }
 
 struct gate *authority_gate(const struct authority *a)

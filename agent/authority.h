@@ -1,5 +1,6 @@
 /* A CA's directory as this process knows it, shared by every issuer of ours that uses it: what it
- * limits (agent/limits.h, kept in accounts/HOST-HASH/limits.json), and the requests per second. */
+ * limits (agent/limits.h, kept in accounts/HOST-HASH/limits.json), the requests per second, and
+ * whether it is down. */
 #pragma once
 
 #include "agent/limits.h"
@@ -14,6 +15,18 @@ void authority_free(struct authority *a); /* saves what was not saved yet; NULL 
 void authority_configure(struct authority *a, const struct limits_config *config);
 const char *authority_directory(const struct authority *a);
 struct gate *authority_gate(const struct authority *a);
+
+/* How a request ended: an HTTP status, 0 for no reply. */
+void authority_answered(struct authority *a, int code);
+/* It said (503) that it is away until then. */
+void authority_pause(struct authority *a, time_t until);
+bool authority_is_down(const struct authority *a);
+/* As outage_may_try and outage_next_try. */
+bool authority_may_try(struct authority *a, time_t now);
+time_t authority_next_try(const struct authority *a, time_t now);
+/* It was down, and answers again; comes in the middle of a request's end. */
+void authority_on_return(struct authority *a, void (*fn)(struct authority *a, void *userdata),
+                         void *userdata);
 
 struct limits *authority_limits(const struct authority *a);
 /* After limits were changed: they are saved soon, at most once a second. */

@@ -32,6 +32,7 @@ static void on_exchange(const char *operation, int code, int64_t took_ms, void *
     struct issuer *i = userdata;
     char text[16];
 
+    authority_answered(i->authority, code);
     snprintf(text, sizeof text, "%d", code);
     metrics_count(i->services->metrics, METRIC_ACME_REQUESTS, 1, i->name, operation, text, NULL);
     metrics_observe(i->services->metrics, METRIC_ACME_DURATION, i->name, took_ms);

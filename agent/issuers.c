@@ -4,17 +4,21 @@
 
 struct issuers {
     const struct services *services;
+    issuers_fn *fn;
+    void *userdata;
     struct issuer **items; /* those of old configurations, too, while they may be in use */
     size_t n;
     struct authority **authorities;
     size_t n_authorities;
 };
 
-struct issuers *issuers_new(const struct services *services)
+struct issuers *issuers_new(const struct services *services, issuers_fn *fn, void *userdata)
 {
     struct issuers *all = xcalloc(1, sizeof *all);
 
     all->services = services;
+    all->fn = fn;
+    all->userdata = userdata;
     return all;
 }
 
@@ -52,6 +56,7 @@ struct authority *issuers_authority(struct issuers *all, const struct config *co
             return all->authorities[i];
     }
     struct authority *a = authority_new(all->services, directory, limits_of(config, directory));
+    authority_on_return(a, all->fn, all->userdata);
     all->authorities =
         xreallocarray(all->authorities, all->n_authorities + 1, sizeof(struct authority *));
     all->authorities[all->n_authorities++] = a;

@@ -6,8 +6,9 @@
 #include "agent/issuer.h"
 
 struct issuers;
-struct issuers *issuers_new(const struct services *services); /* borrowed */
-void issuers_free(struct issuers *all);                       /* NULL is fine */
+typedef void issuers_fn(struct authority *a, void *userdata); /* a CA is back */
+struct issuers *issuers_new(const struct services *services, issuers_fn *fn, void *userdata);
+void issuers_free(struct issuers *all); /* NULL is fine */
 
 /* NULL and err when the account on disk cannot be read. */
 NODISCARD struct issuer *issuers_get(struct issuers *all, const struct config *config,

@@ -148,11 +148,29 @@ static void earlier(time_t *at, time_t instant)
         *at = instant;
 }
 
+static struct authority *authority_of(const struct managed *m)
+{
+    return m->host->authority(m->certificate->issuer->directory, m->host->userdata);
+}
+
+/* When its CA may be tried, 0: now. Who asks by name does not wait for others' tries. */
+static time_t ca_is_away_until(const struct managed *m, time_t now)
+{
+    return tickets_ignore_backoff(&m->tickets) ? 0 : authority_next_try(authority_of(m), now);
+}
+
+static void stop_standing_by(struct managed *m)
+{
+    if (m->standing_by)
+        m->host->stop_standing_by(m, m->host->userdata);
+    m->standing_by = false;
+}
+
 /* `waits` is the end of the back-off of a renewal that is due, else 0. */
 static void go_to_sleep(struct managed *m, time_t waits)
 {
     bool retry = pending_deploy(m) == PENDING_RETRY;
-    time_t at = waits > 0 ? waits : managed_renew_at(m);
+    time_t at = m->standing_by ? 0 : waits > 0 ? waits : managed_renew_at(m);
 
     earlier(&at, retry ? m->record.next_try : 0);
     earlier(&at, waits == 0 && m->schedule.failures > 0 ? m->schedule.next_try : 0);
@@ -240,8 +258,22 @@ static void rest(struct managed *m, time_t waits)
         go_to_sleep(m, waits);
 }
 
+/* When its CA may be tried; 0: now. */
+static time_t stand_by_if_away(struct managed *m, time_t now)
+{
+    time_t away = ca_is_away_until(m, now);
+
+    if (away != 0) {
+        m->standing_by = true;
+        m->host->stand_by(m, authority_of(m), m->host->userdata);
+    }
+    return away;
+}
+
 static void renew_or_rest(struct managed *m, bool due, time_t waits)
 {
+    if (due && waits == 0)
+        waits = stand_by_if_away(m, clock_now());
     if (due && waits == 0) {
         m->queued = true;
         m->host->want_slot(m, m->host->userdata);
@@ -255,6 +287,7 @@ static bool is_ready(struct managed *m)
     if (managed_is_busy(m))
         return false;
     adopt_config(m);
+    stop_standing_by(m);
     timer_free(m->wake);
     m->wake = NULL;
     return may_act(m) && is_readable(m) && !managed_ask_ari(m);
@@ -300,12 +333,19 @@ void managed_granted(struct managed *m)
 {
     m->queued = false;
     m->has_slot = true;
-    if (m->next_config || m->retired) { /* it changed while waiting: look again with fresh eyes */
+    bool may =
+        tickets_ignore_backoff(&m->tickets) || authority_may_try(authority_of(m), clock_now());
+    if (m->next_config || m->retired || !may) { /* changed while waiting: look with fresh eyes */
         managed_release_slot(m);
         managed_consider(m);
         return;
     }
     managed_issue(m);
+}
+
+void managed_wake(struct managed *m)
+{
+    managed_consider(m);
 }
 
 struct ticket *managed_request(struct managed *m, const struct ticket_options *options,
@@ -374,6 +414,7 @@ void managed_free(struct managed *m)
     if (!m)
         return;
     tickets_done(&m->tickets);
+    stop_standing_by(m);
     managed_stop_ari(m);
     recheck_free(m->recheck);
     issuance_free(m->issuance);

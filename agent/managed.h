@@ -25,6 +25,11 @@ struct managed_host {
     struct issuer *(*find_issuer)(const char *directory, void *userdata);
     struct rollout *(*rollout)(struct config *config, const struct config_server *server,
                                void *userdata);
+    /* The CA behind a directory. */
+    struct authority *(*authority)(const char *directory, void *userdata);
+    /* It is due, but its CA is away: managed_wake() when there is a try for it. */
+    void (*stand_by)(struct managed *m, struct authority *authority, void *userdata);
+    void (*stop_standing_by)(struct managed *m, void *userdata);
     /* Ask for a place among the renewals under way; managed_granted() follows on a later turn. */
     void (*want_slot)(struct managed *m, void *userdata);
     void (*release_slot)(struct managed *m, void *userdata);
@@ -54,6 +59,7 @@ time_t managed_need(const struct managed *m);
  * commands: there only tickets make a certificate act. */
 void managed_start(struct managed *m);
 void managed_granted(struct managed *m);
+void managed_wake(struct managed *m); /* look again at what is to be done */
 
 /* Somebody wants something done with it. */
 enum ticket_action {

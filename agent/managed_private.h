@@ -61,6 +61,7 @@ struct managed {
     bool ari_first;                  /* somebody waits for the answer: it decides */
 
     /* Under way */
+    bool standing_by; /* for its CA to come back */
     bool queued;
     bool has_slot;
     bool expected; /* rollout_expect() was called for every server */

@@ -361,17 +361,34 @@ void managed_deploy(struct managed *m, enum managed_run run)
 
 /* Issuance ------------------------------------------------------------------------------------- */
 
-static void issuance_failed(struct managed *m, const struct err *e)
+/* An outage is nobody's failure: all wait for the next try, and start afresh when it is over. */
+static void back_off(struct managed *m, const struct err *e)
 {
     struct schedule *s = &m->schedule;
     struct validity v = {m->newest.not_before, m->newest.not_after};
+    time_t now = clock_now();
+    struct authority *a = m->host->authority(m->certificate->issuer->directory, m->host->userdata);
+
+    if (e->kind == ERR_LIMITED && e->code == 503)
+        authority_pause(a, e->retry_at);
+    if (e->kind == ERR_TRANSIENT && authority_is_down(a)) {
+        s->failures = s->failures > 0 ? s->failures : 1;
+        s->next_try = authority_next_try(a, now);
+        return;
+    }
+    s->failures++;
+    s->next_try = renewal_next_try(s->failures, now, m->newest.number > 0 ? &v : NULL, e->retry_at,
+                                   random_u32());
+}
+
+static void issuance_failed(struct managed *m, const struct err *e)
+{
+    struct schedule *s = &m->schedule;
     bool has_any = m->newest.number > 0;
     char next[CLOCK_TEXT_MAX];
 
     m->ordering = issuance_is_pending(services_of(m), m->name, m->newest.number);
-    s->failures++;
-    s->next_try =
-        renewal_next_try(s->failures, clock_now(), has_any ? &v : NULL, e->retry_at, random_u32());
+    back_off(m, e);
     err_free(s->error);
     s->error = err_copy(e);
     managed_advise(m, &s->error);

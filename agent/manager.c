@@ -5,6 +5,7 @@
 #include "agent/crl_watch.h"
 #include "agent/issuers.h"
 #include "agent/metrics.h"
+#include "agent/standby.h"
 #include "agent/trace_export.h"
 #include "agent/turnstile.h"
 #include "base/clock.h"
@@ -30,6 +31,7 @@ struct manager {
     size_t n_leaving;
     struct timer *sweep;
     struct issuers *issuers;
+    struct standby *standby;
     struct map *rollouts; /* by server name */
 
     /* Places among the renewals under way */
@@ -108,6 +110,34 @@ static struct issuer *host_issuer(const struct config *config, const struct conf
     struct manager *m = userdata;
 
     return issuers_get(m->issuers, config, wanted, err);
+}
+
+static struct authority *host_authority(const char *directory, void *userdata)
+{
+    struct manager *m = userdata;
+
+    return issuers_authority(m->issuers, m->config, directory);
+}
+
+static void host_stand_by(struct managed *managed, struct authority *a, void *userdata)
+{
+    struct manager *m = userdata;
+
+    standby_add(m->standby, managed, a);
+}
+
+static void host_stop_standing_by(struct managed *managed, void *userdata)
+{
+    struct manager *m = userdata;
+
+    standby_remove(m->standby, managed);
+}
+
+static void on_ca_is_back(struct authority *a, void *userdata)
+{
+    struct manager *m = userdata;
+
+    standby_release(m->standby, a);
 }
 
 static struct issuer *host_find_issuer(const char *directory, void *userdata)
@@ -312,11 +342,15 @@ struct manager *manager_new(const struct manager_settings *settings, struct err 
     m->config = config_ref(settings->config);
     m->since = clock_now();
     m->rollouts = map_new();
-    m->issuers = issuers_new(&m->services);
+    m->issuers = issuers_new(&m->services, on_ca_is_back, m);
+    m->standby = standby_new(settings->loop);
     m->host = (struct managed_host){
         .services = &m->services,
         .issuer = host_issuer,
         .find_issuer = host_find_issuer,
+        .authority = host_authority,
+        .stand_by = host_stand_by,
+        .stop_standing_by = host_stop_standing_by,
         .rollout = host_rollout,
         .want_slot = host_want_slot,
         .release_slot = host_release_slot,
@@ -341,6 +375,7 @@ void manager_free(struct manager *m)
     for (size_t i = 0; i < m->n_leaving; i++)
         managed_free(m->leaving[i]);
     issuers_free(m->issuers);
+    standby_free(m->standby);
     map_free(m->rollouts, free_rollout);
     timer_free(m->grant);
     timer_free(m->sweep);

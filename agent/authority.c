@@ -14,6 +14,7 @@ struct authority {
     struct limits *limits;
     struct gate *gate;
     struct outage outage;
+    int64_t skew_s;                                         /* our clock is ahead by */
     void (*on_return)(struct authority *a, void *userdata); /* or NULL */
     void *userdata;
     uint64_t saved_changes; /* of the limits, on disk or on the way */
@@ -98,6 +99,16 @@ void authority_configure(struct authority *a, const struct limits_config *config
 const char *authority_directory(const struct authority *a)
 {
     return a->directory;
+}
+
+void authority_dated(struct authority *a, time_t date)
+{
+    a->skew_s = (int64_t)clock_now() - (int64_t)date;
+}
+
+time_t authority_time(const struct authority *a, time_t now)
+{
+    return (time_t)((int64_t)now - a->skew_s);
 }
 
 /* 500 is about one request more often than about the CA. */

@@ -16,6 +16,10 @@ void authority_configure(struct authority *a, const struct limits_config *config
 const char *authority_directory(const struct authority *a);
 struct gate *authority_gate(const struct authority *a);
 
+/* What its clock said just now. */
+void authority_dated(struct authority *a, time_t date);
+/* Our clock's time by the CA's clock, as far as that is known. */
+time_t authority_time(const struct authority *a, time_t now);
 /* How a request ended: an HTTP status, 0 for no reply. */
 void authority_answered(struct authority *a, int code);
 /* It said (503) that it is away until then. */

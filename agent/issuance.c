@@ -431,6 +431,7 @@ struct issuance *issuance_start(const struct issuance_settings *settings,
         .authority = issuer_authority(settings->issuer),
         .certificate = settings->certificate->name,
         .order = {.names = &settings->certificate->names, .same_names = settings->same_names},
+        .due_at = settings->due_at,
         .force = settings->force,
     };
     i->wait = issuer_prepare(settings->issuer, on_prepared, i);

@@ -17,6 +17,7 @@ struct issuance_settings {
     int64_t newest;       /* the newest generation on disk, or 0 */
     const char *replaces; /* ARI's certID of the predecessor at this CA and account, or NULL */
     bool same_names;      /* it renews a certificate of this CA with exactly these names */
+    time_t due_at;        /* it is due by the clock alone, since then; 0: for other reasons */
     bool force;           /* somebody asked for it now */
     bool new_key;         /* although keys are used again: the newest one's is not to be trusted */
     const char *attempt;

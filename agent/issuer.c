@@ -44,6 +44,7 @@ static void on_date(time_t date, void *userdata)
     struct issuer *i = userdata;
     int64_t skew = (int64_t)clock_now() - (int64_t)date;
 
+    authority_dated(i->authority, date);
     metrics_set(i->services->metrics, METRIC_CLOCK_SKEW, skew == 1 ? 0 : skew, i->name, NULL);
 }
 

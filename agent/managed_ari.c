@@ -124,3 +124,16 @@ bool managed_ask_ari(struct managed *m)
     m->ari_pass = turnstile_enter(services_of(m)->polls, on_pass, m);
     return true;
 }
+
+/* RFC 9773 5: only the account that ordered it, at the CA that issued it. */
+const char *managed_replaces(const struct managed *m, const struct issuer *issuer)
+{
+    const struct generation_facts *newest = &m->newest;
+    const char *account = issuer_account(issuer);
+
+    if (newest->number == 0 || !newest->directory || !newest->account || !account ||
+        strcmp(newest->directory, issuer_directory(issuer)) != 0 ||
+        strcmp(newest->account, account) != 0)
+        return NULL;
+    return newest->ari_id;
+}

@@ -135,6 +135,13 @@ void managed_follow_ari(struct managed *m);
 void managed_stop_ari(struct managed *m);
 /* For those who do not follow a schedule: true when the CA is asked first. */
 bool managed_ask_ari(struct managed *m);
+/* The certID of the predecessor, when a new order of this issuer may name it; or NULL. */
+const char *managed_replaces(const struct managed *m, const struct issuer *issuer);
+
+/* managed_backoff.c ---------------------------------------------------------------------------- */
+
+/* Counts a failure and sets the next try. */
+void managed_back_off(struct managed *m, const struct err *e);
 
 /* managed_wish.c ------------------------------------------------------------------------------- */
 

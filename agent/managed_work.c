@@ -361,26 +361,6 @@ void managed_deploy(struct managed *m, enum managed_run run)
 
 /* Issuance ------------------------------------------------------------------------------------- */
 
-/* An outage is nobody's failure: all wait for the next try, and start afresh when it is over. */
-static void back_off(struct managed *m, const struct err *e)
-{
-    struct schedule *s = &m->schedule;
-    struct validity v = {m->newest.not_before, m->newest.not_after};
-    time_t now = clock_now();
-    struct authority *a = m->host->authority(m->certificate->issuer->directory, m->host->userdata);
-
-    if (e->kind == ERR_LIMITED && e->code == 503)
-        authority_pause(a, e->retry_at);
-    if (e->kind == ERR_TRANSIENT && authority_is_down(a)) {
-        s->failures = s->failures > 0 ? s->failures : 1;
-        s->next_try = authority_next_try(a, now);
-        return;
-    }
-    s->failures++;
-    s->next_try = renewal_next_try(s->failures, now, m->newest.number > 0 ? &v : NULL, e->retry_at,
-                                   random_u32());
-}
-
 static void issuance_failed(struct managed *m, const struct err *e)
 {
     struct schedule *s = &m->schedule;
@@ -388,7 +368,7 @@ static void issuance_failed(struct managed *m, const struct err *e)
     char next[CLOCK_TEXT_MAX];
 
     m->ordering = issuance_is_pending(services_of(m), m->name, m->newest.number);
-    back_off(m, e);
+    managed_back_off(m, e);
     err_free(s->error);
     s->error = err_copy(e);
     managed_advise(m, &s->error);
@@ -464,19 +444,6 @@ static bool renews_same_names(const struct managed *m)
     return true;
 }
 
-/* RFC 9773 5: only the account that ordered it, at the CA that issued it. */
-static const char *replaces(const struct managed *m, const struct issuer *issuer)
-{
-    const struct generation_facts *newest = &m->newest;
-    const char *account = issuer_account(issuer);
-
-    if (newest->number == 0 || !newest->directory || !newest->account || !account ||
-        strcmp(newest->directory, issuer_directory(issuer)) != 0 ||
-        strcmp(newest->account, account) != 0)
-        return NULL;
-    return newest->ari_id;
-}
-
 void managed_issue(struct managed *m)
 {
     const struct config_certificate *c = m->certificate;
@@ -503,8 +470,9 @@ void managed_issue(struct managed *m)
         .issuer = issuer,
         .find_issuer = m->host->find_issuer,
         .newest = m->newest.number,
-        .replaces = replaces(m, issuer),
+        .replaces = managed_replaces(m, issuer),
         .same_names = renews_same_names(m),
+        .due_at = m->reason == RENEW_LIFETIME || m->reason == RENEW_ARI ? managed_renew_at(m) : 0,
         .force = tickets_force(&m->tickets),
         .new_key = managed_wants_replacement(m),
         .attempt = m->attempt,

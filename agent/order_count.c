@@ -9,10 +9,28 @@ static struct limits *limits_of(const struct order_count *c)
     return authority_limits(c->authority);
 }
 
+/* Less is no matter of a wrong clock. */
+#define SKEW_MAX_S 300
+
+static bool is_due_by_both_clocks(const struct order_count *c, struct err **err)
+{
+    time_t now = clock_now(), theirs = authority_time(c->authority, now);
+    char text[CLOCK_TEXT_MAX];
+
+    if (c->due_at == 0 || c->force || now - theirs < SKEW_MAX_S || theirs >= c->due_at)
+        return true;
+    err_set(err, ERR_SYSTEM, "our clock is %s ahead of the CA's, by which nothing is due",
+            duration_text((int64_t)now - theirs, text));
+    err_hint(err, "set the clock; `renew --force` renews all the same");
+    return err_step(err, "clock");
+}
+
 bool order_count_may_place(struct order_count *c, bool replaces, struct err **err)
 {
     auto_err struct err *e = NULL;
 
+    if (!is_due_by_both_clocks(c, err))
+        return false;
     order_count_ended(c, false); /* the one before was given up for this one */
     c->order.replaces = replaces;
     if (!limits_may_order(limits_of(c), &c->order, clock_now(), &e)) {

@@ -195,6 +195,33 @@ static void is_saved_soon_without_being_asked(void **state)
     assert_non_null(json_get(json_get(saved, "rows"), "failures"));
 }
 
+static void a_jump_of_our_clock_is_not_believed_alone(void **state)
+{
+    auto_err struct err *e = NULL;
+    time_t now = clock_now();
+
+    (void)state;
+    count.due_at = now - 100;
+    assert_true(may(false)); /* nobody knows better */
+    authority_dated(authority, now);
+    assert_true(may(false));
+    authority_dated(authority, now - 10 * 365 * 86400);
+    assert_false(order_count_may_place(&count, false, &e));
+    assert_int_equal(e->kind, ERR_SYSTEM);
+    assert_string_equal(e->step, "clock");
+    assert_non_null(strstr(e->text, "ahead of the CA"));
+    count.due_at = now - 20 * 365 * 86400; /* by both clocks */
+    assert_true(may(false));
+    count.due_at = 0; /* for other reasons */
+    assert_true(may(false));
+    count.due_at = now - 100;
+    count.force = true;
+    assert_true(may(false));
+    count.force = false;
+    authority_dated(authority, now + 10 * 365 * 86400); /* ours is behind */
+    assert_true(may(false));
+}
+
 static void damage_is_set_aside_and_counted_anew(void **state)
 {
     struct test_store *t = *state;
@@ -242,6 +269,7 @@ int main(void)
         T(what_was_counted_survives_a_restart),
         T(a_pause_survives_a_restart_and_ends_with_a_success),
         T(is_saved_soon_without_being_asked),
+        T(a_jump_of_our_clock_is_not_believed_alone),
         T(damage_is_set_aside_and_counted_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -596,6 +596,7 @@ class FakeCA:
         return json_reply(window, 200, {"Retry-After": str(self.renewal_info_retry)})
 
     renewal_info_retry = 21600
+    clock_offset = 0  # of its Date, in seconds
 
     def on_order(self, call, order, payload):
         if payload is not None:
@@ -766,7 +767,7 @@ class FakeCA:
                 reply.headers.setdefault("Replay-Nonce", call.given_nonce)
             reply.headers.setdefault("Link", f'<{self.directory}>;rel="index"')
             reply.headers.setdefault("Cache-Control", "no-store")
-            reply.headers.setdefault("Date", email.utils.formatdate(usegmt=True))
+            reply.headers.setdefault("Date", email.utils.formatdate(time.time() + self.clock_offset, usegmt=True))
         return reply
 
 

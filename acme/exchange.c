@@ -54,6 +54,13 @@ static void on_http(const struct http_reply *reply, const struct err *e, void *u
     exchange_end(x);
 }
 
+/* What must not be done twice without our knowing: the second would be answered as if there had
+ * been no first. */
+static bool counts_once(const char *operation)
+{
+    return strcmp(operation, "key-change") == 0 || strcmp(operation, "account") == 0;
+}
+
 static void send_request(struct exchange *x)
 {
     const struct session_settings *settings = &x->session->settings;
@@ -78,6 +85,7 @@ static void send_request(struct exchange *x)
                              .proxy = settings->proxy,
                              .body_max = BODY_MAX,
                              .timeout_ms = settings->timeout_ms,
+                             .fresh = counts_once(x->operation),
                          },
                          on_http, x);
 }

@@ -17,6 +17,7 @@ struct authority {
     int64_t skew_s;                                         /* our clock is ahead by */
     void (*on_return)(struct authority *a, void *userdata); /* or NULL */
     void *userdata;
+    struct account_share share;
     uint64_t saved_changes; /* of the limits, on disk or on the way */
     struct timer *save;     /* armed while something is not */
 };
@@ -86,6 +87,7 @@ void authority_free(struct authority *a)
     timer_free(a->save);
     gate_free(a->gate);
     limits_free(a->limits);
+    free(a->share.members);
     free(a->directory);
     free(a);
 }
@@ -151,6 +153,11 @@ void authority_on_return(struct authority *a, void (*fn)(struct authority *a, vo
 {
     a->on_return = fn;
     a->userdata = userdata;
+}
+
+struct account_share *authority_share(struct authority *a)
+{
+    return &a->share;
 }
 
 struct gate *authority_gate(const struct authority *a)

@@ -3,6 +3,7 @@
  * whether it is down. */
 #pragma once
 
+#include "agent/account_share.h"
 #include "agent/limits.h"
 #include "agent/services.h"
 
@@ -15,6 +16,7 @@ void authority_free(struct authority *a); /* saves what was not saved yet; NULL 
 void authority_configure(struct authority *a, const struct limits_config *config);
 const char *authority_directory(const struct authority *a);
 struct gate *authority_gate(const struct authority *a);
+struct account_share *authority_share(struct authority *a);
 
 /* What its clock said just now. */
 void authority_dated(struct authority *a, time_t date);

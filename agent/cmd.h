@@ -33,8 +33,8 @@ struct verb {
     int (*run)(int argc, char **argv, struct cmd_options *options); /* argv[0] is the verb */
 };
 
-extern const struct verb verb_check, verb_completion, verb_deploy, verb_inspect, verb_renew,
-    verb_revoke, verb_rollback, verb_run, verb_status, verb_version;
+extern const struct verb verb_account, verb_check, verb_completion, verb_deploy, verb_inspect,
+    verb_renew, verb_revoke, verb_rollback, verb_run, verb_status, verb_version;
 extern const struct verb *const verb_all[]; /* in the order of the manual; ends with NULL */
 extern const char cmd_common_help[];        /* the options of every verb */
 

@@ -3,8 +3,8 @@
 #include "agent/cmd.h"
 
 const struct verb *const verb_all[] = {
-    &verb_run,      &verb_renew,  &verb_status,     &verb_check,   &verb_inspect, &verb_deploy,
-    &verb_rollback, &verb_revoke, &verb_completion, &verb_version, NULL,
+    &verb_run,      &verb_renew,  &verb_status,  &verb_check,      &verb_inspect, &verb_deploy,
+    &verb_rollback, &verb_revoke, &verb_account, &verb_completion, &verb_version, NULL,
 };
 
 const char cmd_common_help[] =

@@ -10,9 +10,7 @@
 #include <unistd.h>
 
 #include "agent/control_private.h"
-#include "agent/renew.h"
-#include "agent/status.h"
-#include "base/buf.h"
+#include "agent/control_server.h"
 #include "base/log.h"
 
 #define CLIENTS_MAX     32
@@ -21,19 +19,6 @@
 #define ACTIVITY_MAX    (64 * 1024) /* a client that reads more slowly misses some */
 #define REQUEST_MS      10000       /* for a request to arrive, or for an answer to be taken */
 #define ACCEPT_AGAIN_MS 1000
-
-struct client {
-    struct control *control;
-    struct client *next;
-    int fd;
-    struct io *io;
-    bool may_change;
-    struct buf in;
-    struct buf out;
-    size_t sent; /* of out */
-    struct renew *renew;
-    struct timer *timer; /* deadline, or what keeps a waiting client awake */
-};
 
 struct control {
     struct control_settings settings;
@@ -46,8 +31,6 @@ struct control {
     struct client *clients;
     size_t n_clients;
 };
-
-static void client_continue(struct client *c);
 
 static struct loop *loop_of(const struct control *c)
 {
@@ -65,6 +48,7 @@ static void client_free(struct client *c)
     *at = c->next;
     c->control->n_clients--;
     renew_free(c->renew);
+    account_request_free(c->account);
     timer_free(c->timer);
     io_free(c->io);
     close(c->fd);
@@ -92,19 +76,22 @@ static void put_line(struct client *c, const json_t *line)
     buf_add(&c->out, "\n", 1);
 }
 
+static bool is_waiting(const struct client *c)
+{
+    return c->renew || c->account;
+}
+
 static void on_quiet(void *userdata)
 {
     struct client *c = userdata;
 
-    timer_free(c->timer);
-    c->timer = timer_after(loop_of(c->control), CONTROL_KEEPALIVE_MS, on_quiet, c);
+    client_wait(c);
     if (c->out.len == 0)
         buf_add_str(&c->out, "{}\n");
     client_continue(c);
 }
 
-/* Steals result; one of result and e. */
-static void put_answer(struct client *c, json_t *result, const struct err *e)
+void client_answer(struct client *c, json_t *result, const struct err *e)
 {
     auto_json json_t *j = json_object();
 
@@ -116,134 +103,20 @@ static void put_answer(struct client *c, json_t *result, const struct err *e)
     client_deadline(c);
 }
 
-/* Methods -------------------------------------------------------------------------------------- */
-
-static void ask_status(struct client *c, const json_t *request)
+void client_wait(struct client *c)
 {
-    auto_err struct err *e = NULL;
-    json_t *document =
-        status_document(c->control->settings.manager, true, json_str(request, "name"), &e);
-
-    put_answer(c, document, e);
-}
-
-static void on_renewed(const json_t *document, void *userdata)
-{
-    struct client *c = userdata;
-
-    c->renew = NULL;
-    put_answer(c, json_deep_copy(document), NULL);
-    client_continue(c);
-}
-
-/* A list that is not understood must not be taken for "all". */
-static bool read_names(const json_t *request, struct strv *ret, struct err **err)
-{
-    const json_t *names = json_get(request, "names");
-
-    json_read_strv(request, "names", ret);
-    return !names || (json_is_array(names) && json_array_size(names) == ret->n) ||
-           err_set(err, ERR_REFUSED, "control socket: names: expected a list of strings");
-}
-
-/* Only renewals may be asked for of all certificates at once. */
-static bool read_wish(const json_t *request, struct renew_options *options, struct err **err)
-{
-    bool wait = true;
-
-    (void)json_opt_bool(request, "wait", &wait, NULL);
-    options->no_wait = !wait;
-    options->force = json_bool(request, "force");
-    options->due_only = json_bool(request, "due_only");
-    options->generation = json_int(request, "generation");
-    options->now = json_bool(request, "now");
-    if (json_str(request, "reason") &&
-        !revoke_reason_parse(json_str(request, "reason"), &options->reason))
-        return err_set(err, ERR_REFUSED, "control socket: unknown reason");
-    if (!read_names(request, &options->names, err))
-        return false;
-    return options->action == TICKET_RENEW || options->names.n > 0 ||
-           err_set(err, ERR_REFUSED, "control socket: names: expected at least one");
-}
-
-static void ask_wish(struct client *c, const json_t *request, enum ticket_action action)
-{
-    auto_err struct err *e = NULL;
-    struct renew_options options = {.action = action, .by = "agent"};
-
-    if (read_wish(request, &options, &e))
-        c->renew = renew_start(c->control->settings.manager, &options, on_renewed, c, &e);
-    strv_done(&options.names);
-    if (!c->renew) {
-        put_answer(c, NULL, e);
-        return;
-    }
     timer_free(c->timer);
     c->timer = timer_after(loop_of(c->control), CONTROL_KEEPALIVE_MS, on_quiet, c);
 }
 
-static void ask_renew(struct client *c, const json_t *request)
+struct manager *client_manager(const struct client *c)
 {
-    ask_wish(c, request, TICKET_RENEW);
+    return c->control->settings.manager;
 }
 
-static void ask_deploy(struct client *c, const json_t *request)
+const struct control_settings *client_settings(const struct client *c)
 {
-    ask_wish(c, request, TICKET_DEPLOY);
-}
-
-static void ask_rollback(struct client *c, const json_t *request)
-{
-    ask_wish(c, request, TICKET_ROLLBACK);
-}
-
-static void ask_revoke(struct client *c, const json_t *request)
-{
-    ask_wish(c, request, TICKET_REVOKE);
-}
-
-static void ask_reload(struct client *c, const json_t *request)
-{
-    const struct control_settings *s = &c->control->settings;
-
-    (void)request;
-    s->reload(s->userdata);
-    put_answer(c, json_null(), manager_reload_error(s->manager));
-}
-
-static const struct method {
-    const char *name;
-    bool changes;
-    void (*ask)(struct client *c, const json_t *request);
-} methods[] = {
-    {"status", false, ask_status},    {"renew", true, ask_renew},   {"deploy", true, ask_deploy},
-    {"rollback", true, ask_rollback}, {"revoke", true, ask_revoke}, {"reload", true, ask_reload},
-};
-
-static void client_ask(struct client *c, const char *line, size_t len)
-{
-    auto_err struct err *e = NULL;
-    auto_json json_t *request = json_parse(line, len, &e);
-    const char *name = json_str(request, "method");
-    const struct method *m = NULL;
-
-    for (size_t i = 0; name && i < ARRAY_LEN(methods); i++) {
-        if (strcmp(methods[i].name, name) == 0)
-            m = &methods[i];
-    }
-    if (!request) {
-        err_wrap(&e, "control socket");
-    } else if (!m) {
-        err_set(&e, ERR_REFUSED, "control socket: unknown method \"%s\"", name ? name : "");
-        err_hint(&e, "is the agent that runs an older release?");
-    } else if (m->changes && !c->may_change) {
-        err_set_errno(&e, EACCES, "%s needs the agent's user or root", name);
-        err_hint(&e, "run it with sudo");
-    }
-    if (e)
-        put_answer(c, NULL, e);
-    else
-        m->ask(c, request);
+    return &c->control->settings;
 }
 
 /* Input and output ----------------------------------------------------------------------------- */
@@ -263,7 +136,7 @@ static bool client_write(struct client *c)
             return false;
         }
         c->sent += (size_t)n;
-        if (!c->renew)
+        if (!is_waiting(c))
             client_deadline(c); /* it does take it */
     }
     buf_clear(&c->out);
@@ -274,7 +147,7 @@ static bool client_write(struct client *c)
 /* Carries out the requests that are there; each must be answered before the next. */
 static void client_requests(struct client *c)
 {
-    while (!c->renew && c->out.len == 0) {
+    while (!is_waiting(c) && c->out.len == 0) {
         char *newline = memchr(c->in.data, '\n', c->in.len);
         if (!newline)
             return;
@@ -285,17 +158,17 @@ static void client_requests(struct client *c)
     }
 }
 
-static void client_continue(struct client *c)
+void client_continue(struct client *c)
 {
     do {
         client_requests(c);
         if (!client_write(c))
             return;
-    } while (!c->renew && c->out.len == 0 && memchr(c->in.data, '\n', c->in.len));
+    } while (!is_waiting(c) && c->out.len == 0 && memchr(c->in.data, '\n', c->in.len));
 
     /* While it waits only its end matters. EPOLLPRI stands for no event at all: EPOLLHUP comes
      * with any, EPOLLRDHUP would come for one that closed only its sending half. */
-    uint32_t reads = c->renew ? EPOLLPRI : EPOLLIN;
+    uint32_t reads = is_waiting(c) ? EPOLLPRI : EPOLLIN;
     io_set(c->io, c->out.len > 0 ? EPOLLOUT : reads);
 }
 

@@ -4,7 +4,8 @@
  *
  * Methods: "status" {"name"?} -> the status document; "renew" {"names": [..], "force", "due_only",
  * "wait"}, "deploy" {"names", "wait"}, "rollback" {"names", "generation"?, "wait"}, "revoke"
- * {"names", "reason"?, "now", "wait"} -> the renew document; "reload" -> null or error. Reading is
+ * {"names", "reason"?, "now", "wait"} -> the renew document; "account" {"verb",
+ * "issuer"?} -> the account document; "reload" -> null or error. Reading is
  * for whoever may connect (mode 0660, root and the agent's group); changing for root and the
  * agent's user, checked by SO_PEERCRED. */
 #pragma once

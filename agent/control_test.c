@@ -308,6 +308,17 @@ static void what_changes_one_certificate_is_asked_for_by_name(void **state)
     assert_int_equal(asked.options.action, TICKET_RENEW);
 }
 
+static void an_account_is_asked_for_by_verb_and_issuer(void **state)
+{
+    struct fixture *f = *state;
+
+    hears(f, "{\"method\":\"account\",\"verb\":\"show\"}", "error system");
+    hears(f, "{\"method\":\"account\",\"verb\":\"show\",\"issuer\":\"ca\"}", "error system");
+    hears(f, "{\"method\":\"account\",\"verb\":\"show\",\"issuer\":\"other\"}", "error config 0");
+    hears(f, "{\"method\":\"account\",\"verb\":\"explode\"}", "error refused");
+    hears(f, "{\"method\":\"account\"}", "error refused");
+}
+
 static void reloads_and_reports_what_was_wrong(void **state)
 {
     struct fixture *f = *state;
@@ -503,6 +514,7 @@ int main(void)
         test(answers_with_the_status_document),
         test(a_renewal_tells_its_activity_and_then_its_result),
         test(what_changes_one_certificate_is_asked_for_by_name),
+        test(an_account_is_asked_for_by_verb_and_issuer),
         test(activity_of_others_is_not_told),
         test(without_names_all_are_meant),
         test(names_that_are_no_list_of_strings_do_not_mean_all),

@@ -24,6 +24,8 @@ struct issuance {
     struct issuance_events events;
     char *attempt;
     struct issuer_wait *wait;
+    bool entered;       /* settings.issuer */
+    struct issuer *old; /* of an order that is given up; entered once there is `abandon` */
     struct key_job *making;
     struct save *save;         /* key, order.json, or account */
     struct generation *newest; /* on disk; loaded only where it matters, else NULL */
@@ -45,8 +47,12 @@ void issuance_free(struct issuance *i)
     issuer_wait_free(i->wait);
     key_job_free(i->making);
     save_free(i->save);
+    if (i->abandon)
+        issuer_leave(i->old);
     abandon_free(i->abandon);
     order_free(i->order);
+    if (i->entered)
+        issuer_leave(i->settings.issuer);
     order_count_ended(&i->count, false);
     generation_job_free(i->writing);
     generation_unref(i->generation);
@@ -331,13 +337,19 @@ static bool order_fits(const struct issuance *i)
            same_set(&names, &c->names) && i->key && key_type(i->key) == c->key_type;
 }
 
+static void go_on_without_order(struct issuance *i)
+{
+    json_decref(take(i->saved));
+    make_key(i);
+}
+
 static void on_abandoned(void *userdata)
 {
     struct issuance *i = userdata;
 
     i->abandon = NULL;
-    json_decref(take(i->saved));
-    make_key(i);
+    issuer_leave(i->old);
+    go_on_without_order(i);
 }
 
 /* The newest generation, for its key: to use it again, or to know an order of the past by it. */
@@ -356,6 +368,20 @@ static void load_newest(struct issuance *i)
         i->reuse = key_ref(i->newest->key);
 }
 
+static void on_old_prepared(const struct err *e, void *userdata)
+{
+    struct issuance *i = userdata;
+
+    i->wait = NULL;
+    if (e) { /* it expires by itself */
+        go_on_without_order(i);
+        return;
+    }
+    issuer_enter(i->old);
+    i->events.activity("giving up the order of the old configuration", i->events.userdata);
+    i->abandon = order_abandon(issuer_session(i->old), i->saved, on_abandoned, i);
+}
+
 /* The order on disk does not fit: its authorizations are given up before a new one is placed. */
 static void give_up_order(struct issuance *i)
 {
@@ -364,12 +390,11 @@ static void give_up_order(struct issuance *i)
         directory ? i->settings.find_issuer(directory, i->settings.userdata) : NULL;
 
     key_unref(take(i->key));
-    if (old && issuer_account(old)) {
-        i->events.activity("giving up the order of the old configuration", i->events.userdata);
-        i->abandon = order_abandon(issuer_session(old), i->saved, on_abandoned, i);
-        return;
-    }
-    on_abandoned(i);
+    i->old = old;
+    if (old && issuer_account(old))
+        i->wait = issuer_prepare(old, on_old_prepared, i);
+    else
+        go_on_without_order(i);
 }
 
 static void continue_from_disk(struct issuance *i)
@@ -412,10 +437,13 @@ static void on_prepared(const struct err *e, void *userdata)
     struct issuance *i = userdata;
 
     i->wait = NULL;
-    if (e)
+    if (e) {
         issuance_fail(i, e, "account", NULL);
-    else
-        continue_from_disk(i);
+        return;
+    }
+    i->entered = true;
+    issuer_enter(i->settings.issuer);
+    continue_from_disk(i);
 }
 
 struct issuance *issuance_start(const struct issuance_settings *settings,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/key_change.h"
 #include "agent/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -10,7 +11,6 @@
 struct issuer_wait {
     struct issuer *issuer;
     struct issuer_wait *next;
-    struct timer *turn;
     issuer_fn *fn;
     void *userdata;
 };
@@ -21,7 +21,12 @@ struct issuer {
     struct authority *authority;
     struct session *session;
     bool maybe_registered; /* newAccount may have reached the CA, but no account URL is on disk */
+    bool deactivated;      /* the account, on request */
     struct issuer_wait *waits;
+    struct issuer_wait *rollovers; /* who wait for another key */
+    struct timer *turn;
+    struct key *pending; /* the CA may know this one as the account's: nothing is signed before */
+    struct key_change *change;
     struct key *new_key; /* being saved */
     struct key_job *making;
     struct save *saving;
@@ -46,6 +51,33 @@ static void on_date(time_t date, void *userdata)
 
     authority_dated(i->authority, date);
     metrics_set(i->services->metrics, METRIC_CLOCK_SKEW, skew == 1 ? 0 : skew, i->name, NULL);
+}
+
+static struct account_share *share_of(const struct issuer *i)
+{
+    return authority_share(i->authority);
+}
+
+static void join(struct issuer *i)
+{
+    struct account_share *s = share_of(i);
+
+    s->members = xreallocarray(s->members, s->n_members + 1, sizeof(struct issuer *));
+    s->members[s->n_members++] = i;
+}
+
+static void quit(struct issuer *i)
+{
+    struct account_share *s = share_of(i);
+    size_t kept = 0;
+
+    for (size_t k = 0; k < s->n_members; k++) {
+        if (s->members[k] != i)
+            s->members[kept++] = s->members[k];
+    }
+    s->n_members = kept;
+    if (s->changing == i)
+        s->changing = NULL;
 }
 
 struct issuer *issuer_new(const struct services *services, const struct config_issuer *config,
@@ -77,6 +109,11 @@ struct issuer *issuer_new(const struct services *services, const struct config_i
         .on_date = on_date,
         .userdata = i,
     });
+    const char *status = json_str(record.json, "status");
+    i->deactivated = status && strcmp(status, "deactivated") == 0;
+    join(i);
+    if (record.key && json_str(record.json, "url"))
+        i->pending = take(record.next_key);
     if (record.key) {
         session_set_account(i->session, record.key, json_str(record.json, "url"));
         i->maybe_registered = !json_str(record.json, "url");
@@ -90,11 +127,17 @@ void issuer_free(struct issuer *i)
 {
     if (!i)
         return;
+    quit(i);
     key_job_free(i->making);
     save_free(i->saving);
+    key_change_free(i->change);
+    timer_free(i->turn);
     while (i->waits)
         issuer_wait_free(i->waits);
+    while (i->rollovers)
+        issuer_wait_free(i->rollovers);
     session_free(i->session);
+    key_unref(i->pending);
     key_unref(i->new_key);
     free(i->name);
     free(i->directory);
@@ -147,27 +190,57 @@ const char *issuer_directory(const struct issuer *i)
     return i->directory;
 }
 
+bool issuer_is_busy(const struct issuer *i)
+{
+    return i->waits || i->rollovers || i->change || share_of(i)->users > 0;
+}
+
+bool issuer_is_deactivated(const struct issuer *i)
+{
+    return i->deactivated;
+}
+
+/* Waiting -------------------------------------------------------------------------------------- */
+
+static void unlink_wait(struct issuer_wait **at, const struct issuer_wait *w)
+{
+    while (*at && *at != w)
+        at = &(*at)->next;
+    if (*at)
+        *at = w->next;
+}
+
 void issuer_wait_free(struct issuer_wait *w)
 {
     if (!w)
         return;
-    struct issuer_wait **at = &w->issuer->waits;
-    while (*at != w)
-        at = &(*at)->next;
-    *at = w->next;
-    timer_free(w->turn);
+    unlink_wait(&w->issuer->waits, w);
+    unlink_wait(&w->issuer->rollovers, w);
     free(w);
 }
 
 /* Tells one wait after the other; a callback may free others. */
-static void waits_tell(struct issuer *i, const struct err *e)
+static void tell(struct issuer_wait **list, const struct err *e)
 {
-    while (i->waits) {
-        issuer_fn *fn = i->waits->fn;
-        void *userdata = i->waits->userdata;
-        issuer_wait_free(i->waits);
+    while (*list) {
+        issuer_fn *fn = (*list)->fn;
+        void *userdata = (*list)->userdata;
+        issuer_wait_free(*list);
         fn(e, userdata);
     }
+}
+
+static void waits_tell(struct issuer *i, const struct err *e)
+{
+    tell(&i->waits, e);
+}
+
+static void on_turn(void *userdata);
+
+static void poke(struct issuer *i)
+{
+    if (!i->turn)
+        i->turn = timer_after(i->services->loop, 0, on_turn, i);
 }
 
 static void on_key_saved(const struct err *e, void *userdata)
@@ -186,7 +259,7 @@ static void on_key_saved(const struct err *e, void *userdata)
     session_set_account(i->session, i->new_key, NULL);
     key_unref(take(i->new_key));
     log_info("account key made", "issuer", i->name);
-    waits_tell(i, NULL);
+    poke(i);
 }
 
 static void on_key_made(struct key *key, const struct err *e, void *userdata)
@@ -202,29 +275,139 @@ static void on_key_made(struct key *key, const struct err *e, void *userdata)
     i->saving = state_save_account_key(i->services->state, i->directory, key, on_key_saved, i);
 }
 
-static void on_ready(void *userdata)
+/* What the CA knows now is so for every issuer of the directory; so is the doubt. */
+static void share_key(struct issuer *i)
 {
-    struct issuer_wait *w = userdata;
-    issuer_fn *fn = w->fn;
-    void *data = w->userdata;
-    issuer_wait_free(w);
-    fn(NULL, data);
+    struct account_share *s = share_of(i);
+
+    for (size_t k = 0; k < s->n_members; k++) {
+        struct issuer *other = s->members[k];
+        if (other == i)
+            continue;
+        key_unref(take(other->pending));
+        if (i->pending)
+            other->pending = key_ref(i->pending);
+        else
+            session_set_account(other->session, session_key(i->session), issuer_account(i));
+    }
+}
+
+static void on_changed(enum rollover_result result, struct key *pending, const struct err *e,
+                       void *userdata)
+{
+    struct issuer *i = userdata;
+    struct account_share *s = share_of(i);
+    bool resolved = i->pending != NULL;
+
+    i->change = NULL;
+    key_unref(take(i->pending));
+    i->pending = pending;
+    s->changing = NULL;
+    share_key(i);
+    if (e)
+        log_failure(LOG_LEVEL_ERROR, e, "account key not changed", "issuer", i->name);
+    else if (result == ROLLOVER_NEW)
+        log_info("account key changed", "issuer", i->name);
+    if (result == ROLLOVER_UNKNOWN)
+        waits_tell(i, e);
+    if (result == ROLLOVER_UNKNOWN || !resolved)
+        tell(&i->rollovers, e);
+    for (size_t k = 0; k < s->n_members; k++)
+        poke(s->members[k]);
+}
+
+static void start_change(struct issuer *i)
+{
+    struct key_change_settings settings = {
+        .services = i->services,
+        .directory = i->directory,
+        .session = i->session,
+        .pending = i->pending,
+    };
+
+    i->change = key_change_start(&settings, on_changed, i);
+}
+
+static void tell_ready(struct issuer *i)
+{
+    auto_err struct err *e = NULL;
+
+    if (i->deactivated) {
+        err_set(&e, ERR_CONFIG, "the account of issuer %s was deactivated", i->name);
+        err_hint(&e, "remove its folder from accounts/ in the state directory to register anew");
+    }
+    waits_tell(i, e);
+}
+
+/* Whether it is for us to change the key, as somebody waits for it. */
+static bool claim_change(struct issuer *i)
+{
+    struct account_share *s = share_of(i);
+    bool wanted = i->rollovers || (i->pending && i->waits);
+
+    if (wanted && !s->changing)
+        s->changing = i;
+    else if (!wanted && s->changing == i)
+        s->changing = NULL;
+    return wanted;
+}
+
+/* The key is changed, or the change resolved, when somebody waits for it and nobody works with it;
+ * then those who want to work go on. */
+static void on_turn(void *userdata)
+{
+    struct issuer *i = userdata;
+    struct account_share *s = share_of(i);
+
+    timer_free(take(i->turn));
+    if (i->change || i->making || i->saving)
+        return;
+    bool wanted = claim_change(i);
+    if (s->changing && s->changing != i)
+        return; /* it pokes us */
+    if (wanted) {
+        if (s->users == 0)
+            start_change(i);
+    } else if (i->waits && !session_key(i->session)) {
+        i->making = key_generate(i->services->worker, KEY_ECDSA_P256, on_key_made, i);
+    } else {
+        tell_ready(i);
+    }
+}
+
+static struct issuer_wait *add_wait(struct issuer *i, struct issuer_wait **list, issuer_fn *fn,
+                                    void *userdata)
+{
+    struct issuer_wait *w = xcalloc(1, sizeof *w);
+
+    *w = (struct issuer_wait){.issuer = i, .next = *list, .fn = fn, .userdata = userdata};
+    *list = w;
+    poke(i);
+    return w;
 }
 
 struct issuer_wait *issuer_prepare(struct issuer *i, issuer_fn *fn, void *userdata)
 {
-    struct issuer_wait *w = xcalloc(1, sizeof *w);
+    return add_wait(i, &i->waits, fn, userdata);
+}
 
-    w->issuer = i;
-    w->fn = fn;
-    w->userdata = userdata;
-    w->next = i->waits;
-    i->waits = w;
-    if (session_key(i->session))
-        w->turn = timer_after(i->services->loop, 0, on_ready, w);
-    else if (!i->making && !i->saving)
-        i->making = key_generate(i->services->worker, KEY_ECDSA_P256, on_key_made, i);
-    return w;
+struct issuer_wait *issuer_rollover(struct issuer *i, issuer_fn *fn, void *userdata)
+{
+    return add_wait(i, &i->rollovers, fn, userdata);
+}
+
+void issuer_enter(struct issuer *i)
+{
+    share_of(i)->users++;
+}
+
+void issuer_leave(struct issuer *i)
+{
+    struct account_share *s = share_of(i);
+
+    s->users--;
+    if (s->users == 0 && s->changing)
+        poke(s->changing);
 }
 
 struct save *issuer_save_account(struct issuer *i, const json_t *json, save_fn *fn, void *userdata)
@@ -233,4 +416,14 @@ struct save *issuer_save_account(struct issuer *i, const json_t *json, save_fn *
     limits_set_account(authority_limits(i->authority), json_str(json, "url"));
     authority_touch(i->authority);
     return state_save_account(i->services->state, i->directory, json, fn, userdata);
+}
+
+struct save *issuer_save_deactivated(struct issuer *i, const json_t *json, save_fn *fn,
+                                     void *userdata)
+{
+    struct account_share *s = share_of(i);
+
+    for (size_t k = 0; k < s->n_members; k++)
+        s->members[k]->deactivated = true;
+    return issuer_save_account(i, json, fn, userdata);
 }

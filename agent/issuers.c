@@ -124,7 +124,7 @@ void issuers_sweep(struct issuers *all, const struct config *config)
     size_t kept = 0;
 
     for (size_t i = 0; i < all->n; i++) {
-        if (is_configured(config, all->items[i]))
+        if (is_configured(config, all->items[i]) || issuer_is_busy(all->items[i]))
             all->items[kept++] = all->items[i];
         else
             issuer_free(all->items[i]);

@@ -442,6 +442,17 @@ struct managed *manager_find(const struct manager *m, const char *certificate)
     return map_get(m->by_name, certificate);
 }
 
+struct config *manager_config_ref(const struct manager *m)
+{
+    return config_ref(m->config);
+}
+
+struct issuer *manager_use_issuer(struct manager *m, const struct config_issuer *issuer,
+                                  struct err **err)
+{
+    return issuers_get(m->issuers, m->config, issuer, err);
+}
+
 struct issuer *manager_issuer(const struct manager *m, const char *name)
 {
     for (size_t i = 0; i < m->config->n_issuers; i++) {

@@ -41,6 +41,10 @@ time_t manager_since(const struct manager *m); /* wall clock at manager_new */
 size_t manager_count(const struct manager *m);
 struct managed *manager_at(const struct manager *m, size_t i); /* in the configuration's order */
 struct managed *manager_find(const struct manager *m, const char *certificate); /* NULL: none */
+struct config *manager_config_ref(const struct manager *m); /* a reference of the caller's */
+/* The run-time issuer of a configured one, made when it was not used yet; NULL and err. */
+NODISCARD struct issuer *manager_use_issuer(struct manager *m, const struct config_issuer *issuer,
+                                            struct err **err);
 /* The run-time issuer of a configured one, or NULL when it was not used yet. */
 struct issuer *manager_issuer(const struct manager *m, const char *name);
 /* What is counted for a directory; NULL: nothing is known. */

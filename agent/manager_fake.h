@@ -73,6 +73,22 @@ struct managed *manager_find(const struct manager *m, const char *certificate)
     return NULL;
 }
 
+struct config *manager_config_ref(const struct manager *m)
+{
+    struct config *c = (struct config *)(uintptr_t)&m->config;
+
+    c->refs++; /* not by config_ref(): tests have a config.o of their own, or none */
+    return c;
+}
+
+struct issuer *manager_use_issuer(struct manager *m, const struct config_issuer *issuer,
+                                  struct err **err)
+{
+    (void)m;
+    err_set(err, ERR_SYSTEM, "issuer %s: no account here", issuer->name);
+    return NULL;
+}
+
 struct issuer *manager_issuer(const struct manager *m, const char *name)
 {
     (void)m;
@@ -125,6 +141,7 @@ static inline void fake_manager_init(struct manager *m, size_t n)
     m->issuer = (struct config_issuer){.name = xstrdup("ca"),
                                        .directory = xstrdup("https://ca.example/directory")};
     m->issuers[0] = &m->issuer;
+    m->config.refs = 1; /* ours: it is never freed by others */
     m->config.file = xstrdup("/etc/everleaf/everleaf.yaml");
     m->config.issuers = m->issuers;
     m->config.n_issuers = 1;

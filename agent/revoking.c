@@ -8,6 +8,7 @@ struct revoking {
     struct issuer_wait *wait;
     struct revoke *revoke;
     bool by_account;
+    bool entered;
     revoking_fn *fn;
     void *userdata;
 };
@@ -18,6 +19,8 @@ void revoking_free(struct revoking *r)
         return;
     issuer_wait_free(r->wait);
     revoke_free(r->revoke);
+    if (r->entered)
+        issuer_leave(r->settings.issuer);
     generation_unref(r->settings.generation);
     free(r);
 }
@@ -70,6 +73,8 @@ static void on_prepared(const struct err *e, void *userdata)
     struct revoking *r = userdata;
 
     r->wait = NULL;
+    r->entered = true;
+    issuer_enter(r->settings.issuer);
     ask(r, !e && issuer_account(r->settings.issuer));
 }
 

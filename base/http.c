@@ -309,6 +309,7 @@ static CURLcode call_set_peer(struct http_call *c, const struct http_request *r,
         SET(CURLOPT_UNIX_SOCKET_PATH, r->socket);
     SET(CURLOPT_PROXY, proxy ? proxy : ""); /* "" keeps curl from looking for itself */
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    SET(CURLOPT_FRESH_CONNECT, r->fresh ? 1L : 0L);
     SET(CURLOPT_PIPEWAIT, 1L); /* rather wait for the connection to be shared than make another */
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);

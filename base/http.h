@@ -32,7 +32,9 @@ struct http_request {
     bool direct;         /* never through a proxy: somebody on this machine is meant */
     const char *proxy;   /* its URL, whatever the environment names; "off": none; NULL: the
                             environment's */
-    const char *socket;  /* path of a UNIX socket to connect to, whatever the URL's host; direct */
+    bool fresh; /* on a connection of its own: libcurl sends what got no reply on one that was
+                   kept a second time, which nobody would hear of */
+    const char *socket; /* path of a UNIX socket to connect to, whatever the URL's host; direct */
 };
 
 struct http_reply {

@@ -36,6 +36,11 @@ static struct stored_file key_file(const char *folder)
     return (struct stored_file){.folder = "accounts", .owner = folder, .name = "key.pem"};
 }
 
+static struct stored_file next_key_file(const char *folder)
+{
+    return (struct stored_file){.folder = "accounts", .owner = folder, .name = "key-next.pem"};
+}
+
 static struct stored_file json_file(const char *folder)
 {
     return (struct stored_file){.folder = "accounts", .owner = folder, .name = "account.json"};
@@ -46,9 +51,8 @@ static struct stored_file limits_file(const char *folder)
     return (struct stored_file){.folder = "accounts", .owner = folder, .name = "limits.json"};
 }
 
-static bool load_key(struct state *s, const char *folder, struct key **ret, struct err **err)
+static bool load_key(struct state *s, struct stored_file f, struct key **ret, struct err **err)
 {
-    struct stored_file f = key_file(folder);
     auto_buf struct buf pem = {0};
     auto_err struct err *damage = NULL;
     enum stored_result r = stored_file_load(s, &f, &pem, err);
@@ -57,7 +61,7 @@ static bool load_key(struct state *s, const char *folder, struct key **ret, stru
         return r == STORED_ABSENT;
     *ret = key_from_pem(pem.data, pem.len, &damage);
     if (!*ret) {
-        err_wrap(&damage, "the account key in accounts/%s", folder);
+        err_wrap(&damage, "the account key in accounts/%s", f.owner);
         stored_file_set_aside(s, &f, damage);
     }
     return true;
@@ -71,8 +75,11 @@ bool state_load_account(struct state *s, const char *directory_url, struct accou
     struct account_record record = {0};
     auto_err struct err *e = NULL;
 
-    if (!load_key(s, folder, &record.key, &e))
+    if (!load_key(s, key_file(folder), &record.key, &e) ||
+        !load_key(s, next_key_file(folder), &record.next_key, &e)) {
+        account_record_done(&record);
         return err_move(err, &e);
+    }
     record.json = document_load(s, &f, &e);
     if (e) {
         account_record_done(&record);
@@ -90,6 +97,7 @@ bool state_load_account(struct state *s, const char *directory_url, struct accou
 void account_record_done(struct account_record *a)
 {
     key_unref(a->key);
+    key_unref(a->next_key);
     json_decref(a->json);
     *a = (struct account_record){0};
 }
@@ -101,6 +109,15 @@ struct save *state_save_account_key(struct state *s, const char *directory_url,
     struct stored_file f = key_file(folder);
 
     return stored_file_save(s, &f, key_to_pem(key), fn, userdata);
+}
+
+struct save *state_save_account_next_key(struct state *s, const char *directory_url,
+                                         const struct key *key, save_fn *fn, void *userdata)
+{
+    auto_free char *folder = folder_of(directory_url);
+    struct stored_file f = next_key_file(folder);
+
+    return stored_file_save(s, &f, key ? key_to_pem(key) : NULL, fn, userdata);
 }
 
 struct save *state_save_account(struct state *s, const char *directory_url, const json_t *json,

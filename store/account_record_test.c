@@ -45,6 +45,33 @@ static void an_account_comes_back_with_its_key(void **state)
     account_record_done(&a);
 }
 
+/* Until the doubt is over both are there, each for its owner only. */
+static void a_pending_key_comes_back_and_goes(void **state)
+{
+    struct test_store *t = *state;
+    auto_key struct key *key = test_key(), *next = test_key();
+    struct account_record a;
+
+    test_open(t);
+    save_account(t, PRODUCTION, key);
+    state_save_account_next_key(t->state, PRODUCTION, next, test_on_save, t);
+    test_wait_good(t);
+    auto_free char *folder = account_folder(t);
+    auto_free char *file = xasprintf("%s/key-next.pem", folder);
+    test_has_mode(file, 0600);
+    test_reopen(t);
+    assert_true(state_load_account(t->state, PRODUCTION, &a, NULL));
+    assert_true(key_equal(a.key, key));
+    assert_true(key_equal(a.next_key, next));
+    account_record_done(&a);
+    state_save_account_next_key(t->state, PRODUCTION, NULL, test_on_save, t);
+    test_wait_good(t);
+    assert_true(state_load_account(t->state, PRODUCTION, &a, NULL));
+    assert_null(a.next_key);
+    assert_true(key_equal(a.key, key));
+    account_record_done(&a);
+}
+
 static void staging_is_another_account(void **state)
 {
     struct test_store *t = *state;
@@ -132,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         STORE_TEST(an_account_comes_back_with_its_key),
+        STORE_TEST(a_pending_key_comes_back_and_goes),
         STORE_TEST(staging_is_another_account),
         STORE_TEST(nothing_of_a_url_becomes_a_path),
         STORE_TEST(a_key_without_an_account_is_kept),

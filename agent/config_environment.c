@@ -88,10 +88,9 @@ static void add_text(struct environment *e, const char *key, const char *variabl
 /* "[before "a" after, before "b" after]" of the parts of a text; "off" stays. */
 static char *split(const char *value, const char *separators, const char *before, const char *after)
 {
-    auto_buf struct buf b;
-
     if (strcmp(value, "off") == 0)
         return xstrdup("off");
+    auto_buf struct buf b;
     buf_init(&b, TEXT_MAX);
     buf_add_str(&b, "[");
     for (const char *at = value; *at;) {

@@ -8,7 +8,6 @@
 #include "base/log.h"
 
 /* nginx lets old workers accept for 100 ms beside the new ones. */
-#define OVERLAP_MS 250
 
 /* PROVE and BACK_PROVE ------------------------------------------------------------------------- */
 
@@ -56,6 +55,16 @@ static void on_proof(void *userdata)
         judge_proof(d);
 }
 
+/* Until then old processes of the server may still answer. */
+static int64_t leg_overlap_until_ms(const struct leg *leg)
+{
+    int64_t own_ms = leg->server->server.type->overlap_ms;
+
+    if (leg->reloaded_ms <= 0)
+        return 0;
+    return leg->reloaded_ms + (own_ms > 0 ? own_ms : SERVER_OVERLAP_MS);
+}
+
 void deploy_ask_proof(struct deploy *d)
 {
     const struct generation *g = deploy_generation(d);
@@ -74,7 +83,7 @@ void deploy_ask_proof(struct deploy *d)
             .row = row,
             .live_sha256 = generation_sha256(g),
             .generation = g->number,
-            .overlap_until_ms = leg->reloaded_ms > 0 ? leg->reloaded_ms + OVERLAP_MS : 0,
+            .overlap_until_ms = leg_overlap_until_ms(leg),
             /* Nothing will change at a server that did not load anything. */
             .one_look = !back && (row->not_running || leg->reload_error),
             .only_old = back,

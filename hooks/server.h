@@ -53,10 +53,15 @@ struct hook_job;                                            /* a handle; free ca
 typedef void check_fn(const struct err *e, void *userdata); /* NULL: good, or nothing to check */
 typedef void reload_fn(enum reload_result result, const struct err *e, void *userdata);
 
+#define SERVER_OVERLAP_MS 250
+
 struct server_type {
     const char *name;
     const char *help;
     const char *default_prove; /* "127.0.0.1:443" or NULL */
+    /* How long after a reload old processes may still accept, and show the old certificate. 0:
+     * SERVER_OVERLAP_MS. */
+    int64_t overlap_ms;
     size_t settings_size;
     const struct field *fields;
     void (*check_settings)(void *settings, const struct yaml_node *node, const char *path,

@@ -77,12 +77,12 @@ unsigned char *ocsp_request_make(const struct cert *leaf, const struct cert *iss
 
 char *ocsp_get_url(const char *responder, const unsigned char *der, size_t len)
 {
-    auto_buf struct buf b;
     size_t end = strlen(responder);
-    auto_free char *text = enc_base64(der, len);
 
     if (strpbrk(responder, "?#"))
         return NULL;
+    auto_free char *text = enc_base64(der, len);
+    auto_buf struct buf b;
     while (end > 0 && responder[end - 1] == '/')
         end--;
     buf_init(&b, OCSP_GET_MAX);

@@ -42,6 +42,8 @@ extern const struct server_type server_type_h2o;
 const struct server_type server_type_h2o = {
     .name = "h2o",
     .help = "H2O",
+    /* start_server watches the new worker for a second before it ends the old one. */
+    .overlap_ms = 2000,
     .settings_size = sizeof(struct daemon),
     .fields = fields,
     .check_argv = h2o_check_argv,

@@ -131,11 +131,11 @@ void issuer_free(struct issuer *i)
     key_job_free(i->making);
     save_free(i->saving);
     key_change_free(i->change);
-    timer_free(i->turn);
     while (i->waits)
         issuer_wait_free(i->waits);
     while (i->rollovers)
         issuer_wait_free(i->rollovers);
+    timer_free(i->turn);
     session_free(i->session);
     key_unref(i->pending);
     key_unref(i->new_key);
@@ -202,6 +202,20 @@ bool issuer_is_deactivated(const struct issuer *i)
 
 /* Waiting -------------------------------------------------------------------------------------- */
 
+static void on_turn(void *userdata);
+
+static void poke(struct issuer *i)
+{
+    if (!i->turn)
+        i->turn = timer_after(i->services->loop, 0, on_turn, i);
+}
+
+static void poke_all(struct account_share *s)
+{
+    for (size_t k = 0; k < s->n_members; k++)
+        poke(s->members[k]);
+}
+
 static void unlink_wait(struct issuer_wait **at, const struct issuer_wait *w)
 {
     while (*at && *at != w)
@@ -216,6 +230,7 @@ void issuer_wait_free(struct issuer_wait *w)
         return;
     unlink_wait(&w->issuer->waits, w);
     unlink_wait(&w->issuer->rollovers, w);
+    poke(w->issuer); /* others may have waited for what is not wanted any more */
     free(w);
 }
 
@@ -233,14 +248,6 @@ static void tell(struct issuer_wait **list, const struct err *e)
 static void waits_tell(struct issuer *i, const struct err *e)
 {
     tell(&i->waits, e);
-}
-
-static void on_turn(void *userdata);
-
-static void poke(struct issuer *i)
-{
-    if (!i->turn)
-        i->turn = timer_after(i->services->loop, 0, on_turn, i);
 }
 
 static void on_key_saved(const struct err *e, void *userdata)
@@ -312,8 +319,7 @@ static void on_changed(enum rollover_result result, struct key *pending, const s
         waits_tell(i, e);
     if (result == ROLLOVER_UNKNOWN || !resolved)
         tell(&i->rollovers, e);
-    for (size_t k = 0; k < s->n_members; k++)
-        poke(s->members[k]);
+    poke_all(s);
 }
 
 static void start_change(struct issuer *i)
@@ -345,10 +351,12 @@ static bool claim_change(struct issuer *i)
     struct account_share *s = share_of(i);
     bool wanted = i->rollovers || (i->pending && i->waits);
 
-    if (wanted && !s->changing)
+    if (wanted && !s->changing) {
         s->changing = i;
-    else if (!wanted && s->changing == i)
+    } else if (!wanted && s->changing == i) {
         s->changing = NULL;
+        poke_all(s);
+    }
     return wanted;
 }
 

@@ -198,6 +198,35 @@ def test_rollover_waits_for_orders_and_holds_new_ones(issued, ca):
     assert len(ca.accounts) == 1
 
 
+def test_a_rollover_that_is_given_up_holds_nobody(issued, ca):
+    """Also not those who reach the same account by another issuer."""
+    issued.issuer(ca, "second").certificate("www", issuer="test").certificate("two", issuer="test")
+    issued.certificate("four", issuer="second").write()
+    agent = issued.agent()
+    agent.wait_for(lambda: issued.generation("two") == 1 and issued.generation("four") == 1)
+    ca.validate = False
+    issued.config["certificates"]["three"] = {"names": ["three.example.org"], "issuer": "test"}
+    issued.write()
+    agent.hangup()
+    agent.wait_for(lambda: any(a.challenge_status == "processing" for a in ca.authorizations.values()))
+    rollover = subprocess.Popen([issued.binary, "account", "rollover", "test", "-c", str(issued.file)],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment())
+    polls = ca.count("authorization")
+    agent.wait_for(lambda: ca.count("authorization") > polls + 3, what="some polls")
+    assert rollover.poll() is None
+    ca.validate = True
+    orders = ca.count("new-order")
+    held = [subprocess.Popen([issued.binary, "renew", name, "--force", "-c", str(issued.file)],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment())
+            for name in ("www", "four")]
+    agent.wait_for(lambda: issued.one_status("four")["state"] == "ordering")
+    assert ca.count("new-order") == orders
+    rollover.kill()
+    rollover.wait()
+    assert [process.wait(30) for process in held] == [0, 0]
+    assert ca.count("key-change") == 0 and len(ca.accounts) == 1
+
+
 def test_two_issuers_of_one_directory_share_the_new_key(issued, ca):
     issued.issuer(ca, "second").certificate("two", issuer="second").certificate("www", issuer="test")
     agent = issued.agent()

@@ -226,3 +226,27 @@ def test_pebble_revokes(make_everleaf, pebble, http_port):
     second = verb(everleaf, "revoke", "www", "--reason", "superseded").one
     assert second["result"] == "renewed" and second["generation"] == 3
     assert everleaf.one_status()["exit"] == 0
+
+
+def test_one_run_of_a_timer_does_all_that_is_due(everleaf, ca, out, tmp_path):
+    """A revocation that was killed, a deployment whose next try has come, and the metrics of both."""
+    broken = script(tmp_path / "reload", "exit 1\n")
+    everleaf.certificate("www").certificate("two", outputs=[files(out)]).renew()
+    everleaf.server("app", type="exec", check="off", reload=[broken], prove="off")
+    everleaf.certificate("two", outputs=[files(out)], servers=["app"])
+    assert everleaf.renew("two", "--force", expect=1).one["result"] == "rolled-back"
+    ca.fault("new-order", lambda call, proceed: (call.wait_for_peer_to_leave(), drop(call, proceed))[1])
+    orders = ca.count("new-order")
+    process = subprocess.Popen([everleaf.binary, "revoke", "www", "-c", str(everleaf.file)],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=clean_environment())
+    wait_for(lambda: ca.count("new-order") > orders, what="new-order")
+    process.kill()
+    process.wait()
+    script(tmp_path / "reload", "exit 0\n")
+    everleaf.edit_document("deploy", lambda d: d.update(next_try="2020-01-01T00:00:00Z"), "two")
+    metrics = tmp_path / "everleaf.prom"
+    results = everleaf.renew("--due", "--metrics-file", metrics).json["results"]
+    assert {r["name"]: r["result"] for r in results} == {"www": "renewed", "two": "renewed"}
+    assert everleaf.generation("two") == 2 and everleaf.generation("www") == 2
+    assert len(ca.revoked) == 1 and len(ca.issued) == 4
+    assert 'everleaf_renewals_total{result="renewed"} 2' in metrics.read_text()

@@ -249,14 +249,25 @@ def test_an_owner_needs_the_drop_in(machine):
 # Where nginx has port 80 ----------------------------------------------------------------------------
 
 
+def reload_nginx(machine, done):
+    """Its reload only begins when `systemctl` comes back."""
+    machine.run("systemctl", "reload", "nginx")
+    wait_for(done, what="nginx with its new configuration")
+
+
 def nginx_with_port_80(machine, location):
     file = machine.root / "etc/nginx/nginx.conf"
     own = file.read_text()
     file.write_text(own.replace("http {", "http {\n server { listen 80; server_name www.example.org; "
                                 + location + " }", 1))
     machine.run("nginx", "-t")
-    machine.run("systemctl", "reload", "nginx")
-    return lambda: (file.write_text(own), machine.run("systemctl", "reload", "nginx"))
+    reload_nginx(machine, lambda: answer_of_port_80(machine) != "000")
+
+    def restore():
+        file.write_text(own)
+        reload_nginx(machine, lambda: answer_of_port_80(machine) == "000")
+
+    return restore
 
 
 def test_nginx_forwards_the_challenge(machine):

@@ -24,8 +24,8 @@ export TSAN_OPTIONS=exitcode=99:halt_on_error=0
 
 packages=(
     gcc clang libclang-rt-14-dev cmake ninja-build pkg-config
-    libcmocka-dev libcurl4-openssl-dev libfyaml-dev libidn2-dev libjansson-dev libmicrohttpd-dev
-    libpsl-dev libssl-dev libsystemd-dev uthash-dev
+    ca-certificates libcmocka-dev libcurl4-openssl-dev libfyaml-dev libidn2-dev libjansson-dev
+    libmicrohttpd-dev libpsl-dev libssl-dev libsystemd-dev uthash-dev
     clang-format clang-tidy cppcheck codespell pmccabe shellcheck
     dbus-daemon nginx-light pebble openssl prometheus prometheus-node-exporter strace
     apache2-bin caddy dovecot-imapd h2o haproxy hitch lighttpd lighttpd-mod-openssl mosquitto nodejs

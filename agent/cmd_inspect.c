@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "pki/endpoint.h"
 #include "pki/name.h"
+#include "pki/starttls.h"
 
 #define SCHEMA           "everleaf.inspect/1"
 #define PROBE_TIMEOUT_MS 10000
@@ -21,6 +22,7 @@
 struct look {
     struct loop *loop;
     struct inspection *inspection;
+    enum starttls starttls;
     struct address addresses[ADDRESSES_MAX];
     size_t n, at;
     struct err *err; /* the first failure */
@@ -40,8 +42,10 @@ static void look_on(struct look *l)
         loop_exit(l->loop, 0);
         return;
     }
-    probe_start(l->loop, &l->addresses[l->at], l->inspection->sni, PROBE_ANY, PROBE_TIMEOUT_MS,
-                on_probed, l);
+    struct probe_spec spec = {
+        .sni = l->inspection->sni, .starttls = l->starttls, .timeout_ms = PROBE_TIMEOUT_MS};
+
+    probe_start(l->loop, &l->addresses[l->at], &spec, on_probed, l);
 }
 
 static void on_probed(const struct probe_result *result, const struct err *e, void *userdata)
@@ -72,9 +76,10 @@ static void on_resolved(const struct address *addresses, size_t n, const struct 
     look_on(l);
 }
 
-static bool look_at(struct inspection *i, const struct endpoint *endpoint, struct err **err)
+static bool look_at(struct inspection *i, const struct endpoint *endpoint, enum starttls starttls,
+                    struct err **err)
 {
-    struct look l = {.inspection = i};
+    struct look l = {.inspection = i, .starttls = starttls};
     struct worker *worker = NULL;
 
     l.loop = loop_new(err);
@@ -97,7 +102,8 @@ static bool look_at(struct inspection *i, const struct endpoint *endpoint, struc
  * ------------------------------------------------------------------------------------------ */
 
 struct request {
-    const char *target, *sni, *ca_file;
+    const char *target, *sni, *ca_file, *starttls;
+    enum starttls protocol;
     struct endpoint endpoint;
     bool is_endpoint;
     char *host; /* whose name the certificate should have, or NULL */
@@ -119,10 +125,28 @@ static bool looks_like_endpoint(const char *target)
     return stat(target, &st) != 0 && strchr(target, ':') && !strchr(target, '/');
 }
 
+static bool read_starttls(struct request *r, struct err **err)
+{
+    if (!starttls_parse(r->starttls, &r->protocol)) {
+        auto_free char *names = NULL;
+        for (size_t i = 0; starttls_names[i]; i++)
+            set_string(&names, xasprintf("%s%s%s", names ? names : "", i > 0 ? ", " : "",
+                                         starttls_names[i]));
+        const char *nearest = schema_nearest(r->starttls, starttls_names);
+
+        err_set(err, ERR_CONFIG, "--starttls: no protocol \"%s\"; there are %s", r->starttls,
+                names);
+        return nearest ? err_hint(err, "did you mean \"%s\"?", nearest) : false;
+    }
+    return r->is_endpoint || err_set(err, ERR_CONFIG, "--starttls is for endpoints");
+}
+
 static bool request_read(struct request *r, struct inspection *i, struct err **err)
 {
     r->is_endpoint = looks_like_endpoint(r->target);
     if (r->is_endpoint && !endpoint_parse(r->target, &r->endpoint, err))
+        return false;
+    if (r->starttls && !read_starttls(r, err))
         return false;
     if (r->sni) {
         r->host = name_canonical(r->sni, err);
@@ -173,7 +197,8 @@ static bool inspect(const struct request *r, const struct config *config, struct
 
     if (r->ca_file && access(r->ca_file, R_OK) != 0)
         return err_set_errno(err, errno, "reading the CA file %s", r->ca_file);
-    if (r->is_endpoint ? !look_at(i, &r->endpoint, err) : !inspection_read(i, r->target, err)) {
+    if (r->is_endpoint ? !look_at(i, &r->endpoint, r->protocol, err)
+                       : !inspection_read(i, r->target, err)) {
         if (!r->is_endpoint && !strchr(r->target, '/') && err_is_absent(*err))
             err_hint(err, "an endpoint is written HOST:PORT");
         return false;
@@ -227,8 +252,10 @@ static int inspect_and_show(struct request *r, const struct cmd_options *options
 static int run(int argc, char **argv, struct cmd_options *options)
 {
     struct request r = {0};
-    const struct cmd_flag flags[] = {
-        {.name = "--sni", .value = &r.sni}, {.name = "--ca-file", .value = &r.ca_file}, {0}};
+    const struct cmd_flag flags[] = {{.name = "--sni", .value = &r.sni},
+                                     {.name = "--starttls", .value = &r.starttls},
+                                     {.name = "--ca-file", .value = &r.ca_file},
+                                     {0}};
     auto_strv struct strv args = {0};
     auto_err struct err *e = NULL;
 
@@ -254,14 +281,17 @@ const struct verb verb_inspect = {
         "handshake.\n"
         "With a configuration it also says whether that is what is live here. Needs none, "
         "though.\n\n"
-        "  --sni NAME      the name to ask the endpoint for, and to look for in the certificate\n"
-        "  --ca-file FILE  trust these CAs instead of the system's\n\n"
+        "  --sni NAME        the name to ask the endpoint for, and to look for in the certificate\n"
+        "  --starttls PROTO  what is spoken there before TLS: smtp, imap, pop3, ftp, ldap,\n"
+        "                    postgres, mysql, xmpp\n"
+        "  --ca-file FILE    trust these CAs instead of the system's\n\n"
         "Exit status: 0 shown (an unknown CA included), 3 expired, key and certificate do not "
         "belong\n"
         "together, or other than what is live for its names, 4 unreadable or unreachable.\n\n"
         "Examples:\n"
         "  everleaf inspect www.example.org:443\n"
         "  everleaf inspect 127.0.0.1:443 --sni www.example.org\n"
+        "  everleaf inspect mail.example.org:25 --starttls smtp\n"
         "  everleaf inspect /var/lib/everleaf/live/www\n"
         "  everleaf inspect fullchain.pem --ca-file ca.pem --json\n",
     .run = run,

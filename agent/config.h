@@ -33,6 +33,7 @@ struct config_endpoint {
     char *connect, *where;
     struct strv certificates; /* empty: every certificate that names the server */
     struct strv sni;          /* empty: default rule */
+    int starttls;             /* enum starttls */
     int64_t matches;          /* >= 1 */
     int64_t deadline_s;       /* 30 */
     bool addresses_any;       /* addresses: any */

@@ -4,6 +4,7 @@
 #include "agent/config_private.h"
 #include "pki/endpoint.h"
 #include "pki/name.h"
+#include "pki/starttls.h"
 
 #define KIND_PROVE "a list of endpoints [{connect: \"host:port\"}], or off"
 
@@ -136,6 +137,13 @@ const struct field config_endpoint_fields[] = {
      .kind = "a name or a list of names",
      .help = "names to ask for; default: the first DNS name of the certificate, for a wildcard "
              "`everleaf-probe.` and its base, none for addresses"},
+    {.name = "starttls",
+     .type = FIELD_CHOICE,
+     AT(starttls),
+     .choices = starttls_names,
+     .preset = "off",
+     .help = "what is spoken there before TLS begins; off: nothing, as on ports 443, 465, 993. "
+             "The domain that `xmpp` asks for is the one of `sni`"},
     {.name = "matches",
      .type = FIELD_INT,
      AT(matches),
@@ -207,14 +215,18 @@ void config_parse_prove(const struct field_in *in)
 void config_imply_endpoint(struct config_server *s)
 {
     const char *connect = s->server.type->default_prove;
+    const char *starttls = s->server.type->default_starttls;
+    enum starttls protocol = STARTTLS_OFF;
 
     if (!connect)
         return;
+    if (starttls)
+        starttls_parse(starttls, &protocol);
     s->prove = xcalloc(1, sizeof(*s->prove));
     s->n_prove = 1;
     s->prove_default = true;
-    s->prove[0] =
-        (struct config_endpoint){.connect = xstrdup(connect), .matches = 1, .deadline_s = 30};
+    s->prove[0] = (struct config_endpoint){
+        .connect = xstrdup(connect), .starttls = (int)protocol, .matches = 1, .deadline_s = 30};
 }
 
 void config_endpoints_done(struct config_server *s)

@@ -24,9 +24,11 @@ static void add_server_types(struct buf *out)
 {
     for (size_t i = 0; server_type_all[i]; i++) {
         const struct server_type *type = server_type_all[i];
+        const char *starttls = type->default_starttls;
+        auto_free char *with = starttls ? xasprintf(" with `starttls: %s`", starttls) : xstrdup("");
         auto_free char *help =
             type->default_prove
-                ? xasprintf("%s. Default `prove`: `%s`.", type->help, type->default_prove)
+                ? xasprintf("%s. Default `prove`: `%s`%s.", type->help, type->default_prove, with)
                 : xasprintf("%s. `prove` has no default.", type->help);
 
         add_type(out, "servers.NAME", type->name, help, type->fields);

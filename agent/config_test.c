@@ -2,6 +2,7 @@
 
 #include "agent/config_test_support.h"
 #include "base/clock.h"
+#include "pki/starttls.h"
 
 #define ISSUER    "issuers: {letsencrypt: {contact: ops@example.org, terms_agreed: true}}\n"
 #define WWW(more) ISSUER "certificates: {www: {names: [www.example.org]" more "}}\n"
@@ -247,6 +248,41 @@ static void one_implied_server_serves_all(void **state)
     config_unref(c);
 }
 
+static void endpoints_know_what_is_spoken_before_tls(void **state)
+{
+    struct config *c = place_load_good(
+        *state, ISSUER "servers:\n  nginx: {}\n  postfix: {}\n  postgresql: {}\n"
+                       "  mail: {type: postfix, prove: [{connect: \"a:25\", starttls: smtp}, "
+                       "{connect: \"a:465\"}]}\n");
+    static const struct {
+        size_t server, endpoint;
+        const char *connect;
+        enum starttls starttls;
+    } expected[] = {
+        {0, 0, "127.0.0.1:443", STARTTLS_OFF},
+        {1, 0, "127.0.0.1:25", STARTTLS_SMTP},
+        {2, 0, "127.0.0.1:5432", STARTTLS_POSTGRES},
+        {3, 0, "a:25", STARTTLS_SMTP},
+        {3, 1, "a:465", STARTTLS_OFF},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        const struct config_endpoint *e =
+            &c->servers[expected[i].server]->prove[expected[i].endpoint];
+
+        assert_string_equal(e->connect, expected[i].connect);
+        assert_int_equal(e->starttls, expected[i].starttls);
+    }
+    config_unref(c);
+    for (size_t i = 0; server_type_all[i]; i++) {
+        const char *name = server_type_all[i]->default_starttls;
+        enum starttls starttls;
+
+        assert_true(!name ||
+                    (server_type_all[i]->default_prove && starttls_parse(name, &starttls)));
+    }
+}
+
 static void endpoints_ask_for_the_right_name(void **state)
 {
     static const char *const cases[][2] = {
@@ -329,7 +365,7 @@ static const struct {
     {"servers: {nginx: {prove: [\"127.0.0.1:443\"]}}\n", 1, "expected a map", NULL},
     {"servers: {nginx: {prove: [{}]}}\n", 1, "\"connect\" is missing", NULL},
     {"servers: {nginx: {prove: [{connect: \"a\"}]}}\n", 1, "port", NULL},
-    {"servers: {nginx: {prove: [{connect: \"a:1\", starttls: smtp}]}}\n", 1, "unknown key", NULL},
+    {"servers: {nginx: {prove: [{connect: \"a:1\", starttls: smpt}]}}\n", 1, "off, smtp", "smtp"},
     {"servers: {nginx: {prove: [{connect: \"a:1\", matches: 0}]}}\n", 1, "from 1 to 100", NULL},
     {"servers: {nginx: {prove: [{connect: \"a:1\", addresses: every}]}}\n", 1, "all or any", NULL},
     {"servers: {nginx: {prove: [{connect: \"a:1\", trust: on}]}}\n", 1, "system or {file", NULL},
@@ -569,6 +605,7 @@ int main(void)
         PLACE_TEST(is_shared_by_references),
         PLACE_TEST(chooses_challenges),
         PLACE_TEST(one_implied_server_serves_all),
+        PLACE_TEST(endpoints_know_what_is_spoken_before_tls),
         PLACE_TEST(endpoints_ask_for_the_right_name),
         PLACE_TEST(refuses_with_place_and_suggestion),
         PLACE_TEST(two_issuers_have_no_default),

@@ -9,9 +9,10 @@
 #include "pki/probe.h"
 #include "store/staple.h"
 
-#define PROBE_TIMEOUT_MS 5000
-#define PAUSE_FIRST_MS   20
-#define PAUSE_MAX_MS     1000
+#define PROBE_TIMEOUT_MS    5000
+#define STARTTLS_TIMEOUT_MS 10000 /* mail servers keep their greeting back to try out spammers */
+#define PAUSE_FIRST_MS      20
+#define PAUSE_MAX_MS        1000
 
 /* One row being looked at, or (row < 0) one endpoint whose name is being resolved. */
 struct target {
@@ -303,9 +304,14 @@ static void probe_now(struct target *t)
 {
     struct proof *p = t->proof;
     const char *sni = target_row(t)->sni;
+    struct probe_spec spec = {.sni = sni && *sni ? sni : NULL,
+                              .starttls = (enum starttls)t->endpoint->starttls,
+                              .timeout_ms = PROBE_TIMEOUT_MS};
 
-    t->probe = probe_start(p->settings.services->loop, &t->address, sni && *sni ? sni : NULL,
-                           PROBE_ANY, PROBE_TIMEOUT_MS, p->survey ? on_surveyed : on_probed, t);
+    if (spec.starttls != STARTTLS_OFF)
+        spec.timeout_ms = STARTTLS_TIMEOUT_MS;
+    t->probe = probe_start(p->settings.services->loop, &t->address, &spec,
+                           p->survey ? on_surveyed : on_probed, t);
 }
 
 static void probe_again(void *userdata)

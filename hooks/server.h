@@ -58,7 +58,8 @@ typedef void reload_fn(enum reload_result result, const struct err *e, void *use
 struct server_type {
     const char *name;
     const char *help;
-    const char *default_prove; /* "127.0.0.1:443" or NULL */
+    const char *default_prove;    /* "127.0.0.1:443" or NULL */
+    const char *default_starttls; /* what is spoken there before TLS ("smtp"), or NULL */
     /* How long after a reload old processes may still accept, and show the old certificate. 0:
      * SERVER_OVERLAP_MS. */
     int64_t overlap_ms;

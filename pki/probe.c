@@ -22,6 +22,11 @@ struct probe {
     int64_t timeout_ms;
     bool connected;
 
+    enum starttls starttls;
+    struct prelude *prelude; /* before TLS; NULL: it is over, or there is none */
+    struct buf out;          /* of the prelude, not sent yet */
+    bool go;                 /* it is over as soon as `out` is sent */
+
     SSL_CTX *ctx;
     SSL *ssl;
     BIO_METHOD *method;
@@ -46,6 +51,8 @@ static void probe_end(struct probe *p)
         io_free(p->io);
     if (p->fd >= 0)
         close(p->fd);
+    prelude_free(p->prelude);
+    buf_done(&p->out);
     SSL_free(p->ssl);
     SSL_CTX_free(p->ctx);
     BIO_meth_free(p->method);
@@ -281,6 +288,72 @@ static void step_handshake(struct probe *p)
         fail_tls(p, error);
 }
 
+/* STARTTLS
+ * ----------------------------------------------------------------------------------------- */
+
+/* 1: all is sent, 0: the socket takes no more now, -1: failed, the probe is gone. */
+static int send_out(struct probe *p)
+{
+    ssize_t n = send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL);
+
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        fail_errno(p, errno);
+        return -1;
+    }
+    if (n > 0) {
+        p->out.len -= (size_t)n;
+        memmove(p->out.data, p->out.data + n, p->out.len + 1); /* its NUL, too */
+    }
+    return p->out.len == 0;
+}
+
+static void fail_prelude(struct probe *p, struct err **e)
+{
+    err_wrap(e, "%s: %s", p->address.text, starttls_names[p->starttls]);
+    fail(p, e);
+}
+
+/* One read per turn of the loop: whoever talks without end does not get the loop for it. */
+static bool listen_once(struct probe *p)
+{
+    char data[STARTTLS_MESSAGE_MAX];
+    struct err *err = NULL;
+    ssize_t n = recv(p->fd, data, sizeof(data), 0);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (n < 0) {
+        fail_errno(p, errno);
+        return false;
+    }
+    if (n == 0)
+        err_set(&err, ERR_TRANSIENT, "the server closed the connection before TLS");
+    enum starttls_turn turn =
+        n == 0 ? STARTTLS_FAILED : prelude_take(p->prelude, data, (size_t)n, &p->out, &err);
+    if (turn == STARTTLS_FAILED) {
+        fail_prelude(p, &err);
+        return false;
+    }
+    p->go = turn == STARTTLS_GO;
+    return true;
+}
+
+/* What comes between the go-ahead and our first TLS record goes to OpenSSL, which takes it for
+ * records: plain text ends the handshake, it is never read as an answer. */
+static void step_prelude(struct probe *p, uint32_t events)
+{
+    if (p->out.len == 0 && (events & ~(uint32_t)EPOLLOUT) && !listen_once(p))
+        return;
+    int sent = p->out.len > 0 ? send_out(p) : 1;
+
+    if (sent > 0 && p->go) {
+        prelude_free(take(p->prelude));
+        step_handshake(p);
+    } else if (sent >= 0) {
+        io_set(p->io, sent ? EPOLLIN : EPOLLOUT);
+    }
+}
+
 /* Socket
  * ------------------------------------------------------------------------------------------- */
 
@@ -289,7 +362,6 @@ static void on_io(struct io *io, uint32_t events, void *userdata)
     struct probe *p = userdata;
 
     (void)io;
-    (void)events;
     if (!p->connected) {
         int errnum = 0;
         socklen_t len = sizeof(errnum);
@@ -302,16 +374,23 @@ static void on_io(struct io *io, uint32_t events, void *userdata)
         }
         p->connected = true;
     }
-    step_handshake(p);
+    if (p->prelude)
+        step_prelude(p, events);
+    else
+        step_handshake(p);
 }
 
 static void on_deadline(void *userdata)
 {
     struct probe *p = userdata;
     struct err *err = NULL;
+    const char *what = "the TLS handshake did not finish";
 
-    err_set(&err, ERR_TRANSIENT, "%s: %s within %lld ms", p->address.text,
-            p->connected ? "the TLS handshake did not finish" : "no connection",
+    if (!p->connected)
+        what = "no connection";
+    else if (p->prelude)
+        what = "the server did not come to TLS";
+    err_set(&err, ERR_TRANSIENT, "%s: %s within %lld ms", p->address.text, what,
             (long long)p->timeout_ms);
     if (!p->connected)
         err->code = ETIMEDOUT;
@@ -337,8 +416,8 @@ static bool start_connect(struct probe *p, struct err **err)
     return p->io != NULL;
 }
 
-struct probe *probe_start(struct loop *l, const struct address *address, const char *sni,
-                          enum probe_key key, int64_t timeout_ms, probe_fn *fn, void *userdata)
+struct probe *probe_start(struct loop *l, const struct address *address,
+                          const struct probe_spec *spec, probe_fn *fn, void *userdata)
 {
     struct probe *p = xcalloc(1, sizeof(*p));
 
@@ -346,12 +425,16 @@ struct probe *probe_start(struct loop *l, const struct address *address, const c
                         .fd = -1,
                         .loop = l,
                         .started_ms = clock_boot_ms(),
-                        .timeout_ms = timeout_ms,
+                        .timeout_ms = spec->timeout_ms,
+                        .starttls = spec->starttls,
                         .fn = fn,
                         .userdata = userdata};
+    buf_init(&p->out, STARTTLS_MESSAGE_MAX);
     if (start_connect(p, &p->err)) {
-        prepare_tls(p, sni, key);
-        p->timer = timer_after(l, timeout_ms, on_deadline, p);
+        prepare_tls(p, spec->sni, spec->key);
+        if (p->starttls != STARTTLS_OFF)
+            p->prelude = prelude_new(p->starttls, spec->sni, &p->out);
+        p->timer = timer_after(l, p->timeout_ms, on_deadline, p);
     } else {
         p->err->kind = ERR_TRANSIENT;
         p->timer = timer_after(l, 0, on_failed_start, p);

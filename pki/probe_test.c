@@ -107,7 +107,9 @@ static struct seen probe(const struct address *a, const char *sni, enum probe_ke
 {
     struct seen s = {0};
 
-    probe_start(loop, a, sni, key, ms, on_probe, &s);
+    struct probe_spec spec = {.sni = sni, .key = key, .timeout_ms = ms};
+
+    probe_start(loop, a, &spec, on_probe, &s);
     loop_run(loop);
     return s;
 }
@@ -198,7 +200,7 @@ static void survives_a_peer_that_speaks_no_tls(void **state)
     struct seen s = {0};
 
     assert_int_equal(listen(fd, 1), 0);
-    probe_start(loop, &a, NULL, PROBE_ANY, 5000, on_probe, &s);
+    probe_start(loop, &a, &(struct probe_spec){.timeout_ms = 5000}, on_probe, &s);
     int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
     assert_true(peer >= 0);
     assert_true(write(peer, "220 hello\r\n", 11) == 11);
@@ -207,6 +209,128 @@ static void survives_a_peer_that_speaks_no_tls(void **state)
     assert_false(s.ok);
     assert_non_null(strstr(s.error, a.text));
     close(fd);
+}
+
+/* A server that says what it has to say, however it was asked; then it is silent, or closes. */
+struct scripted {
+    enum starttls starttls;
+    const char *says;
+    size_t len;
+    bool closes;
+    const char *error;
+};
+
+static struct seen probe_scripted(const struct scripted *script, int64_t ms, char *heard,
+                                  size_t max)
+{
+    struct address a;
+    int fd = bound_socket(&a);
+    struct seen s = {0};
+    struct probe_spec spec = {.starttls = script->starttls, .timeout_ms = ms};
+
+    assert_int_equal(listen(fd, 1), 0);
+    probe_start(loop, &a, &spec, on_probe, &s);
+    int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+    assert_true(peer >= 0);
+    assert_int_equal(write(peer, script->says, script->len), script->len);
+    if (script->closes)
+        assert_int_equal(shutdown(peer, SHUT_WR), 0);
+    loop_run(loop);
+    ssize_t n = recv(peer, heard, max - 1, MSG_DONTWAIT);
+    heard[n > 0 ? n : 0] = '\0';
+    close(peer);
+    close(fd);
+    return s;
+}
+
+#define SAYS(text) .says = (text), .len = sizeof(text) - 1
+
+static void refuses_servers_that_do_not_come_to_tls(void **state)
+{
+    (void)state;
+    static const struct scripted scripts[] = {
+        {STARTTLS_SMTP, SAYS("554 no\r\n"), false, "smtp: the server refuses: \"554 no\""},
+        {STARTTLS_SMTP, SAYS("220 a\r\n250-b\r\n"), true, "closed the connection before TLS"},
+        {STARTTLS_POP3, SAYS(""), true, "pop3: the server closed the connection before TLS"},
+        {STARTTLS_POP3, SAYS("+OK\r\n+OK\r\n+OK injected\r\n"), false, "came along"},
+        {STARTTLS_POSTGRES, SAYS("N"), false, "postgres: the server does not offer TLS"},
+        {STARTTLS_LDAP, SAYS("garbage"), false, "ldap: this is no LDAP"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+        char heard[512];
+        struct seen s = probe_scripted(&scripts[i], 5000, heard, sizeof(heard));
+
+        assert_false(s.ok);
+        if (!strstr(s.error, scripts[i].error))
+            fail_msg("%s instead of %s", s.error, scripts[i].error);
+    }
+}
+
+static void waits_for_a_dialogue_until_its_deadline(void **state)
+{
+    (void)state;
+    static const struct scripted silent = {STARTTLS_IMAP, SAYS("* OK"), false, NULL};
+    char heard[512];
+    struct seen s = probe_scripted(&silent, 100, heard, sizeof(heard));
+
+    assert_false(s.ok);
+    assert_non_null(strstr(s.error, "the server did not come to TLS within 100 ms"));
+    assert_string_equal(heard, "");
+}
+
+struct drip {
+    int listener, peer;
+    struct timer *timer;
+};
+
+static void on_drip(void *userdata)
+{
+    struct drip *d = userdata;
+
+    if (d->peer < 0)
+        d->peer = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
+    (void)!send(d->peer, "2", 1, MSG_NOSIGNAL);
+    timer_free(d->timer);
+    d->timer = timer_after(loop, 1, on_drip, d);
+}
+
+/* Each byte is news, but none moves the deadline. */
+static void a_server_that_drips_does_not_get_more_time(void **state)
+{
+    (void)state;
+    struct address a;
+    struct drip d = {.listener = bound_socket(&a), .peer = -1};
+    struct probe_spec spec = {.starttls = STARTTLS_SMTP, .timeout_ms = 150};
+    struct seen s = {0};
+    int64_t start_ms = clock_boot_ms();
+
+    assert_int_equal(listen(d.listener, 1), 0);
+    probe_start(loop, &a, &spec, on_probe, &s);
+    d.timer = timer_after(loop, 1, on_drip, &d);
+    loop_run(loop);
+    timer_free(d.timer);
+    close(d.peer);
+    close(d.listener);
+    assert_non_null(strstr(s.error, "the server did not come to TLS within 150 ms"));
+    assert_true(clock_boot_ms() - start_ms >= 150);
+}
+
+/* The go-ahead of MySQL is our own request. */
+static void begins_tls_after_the_dialogue(void **state)
+{
+    (void)state;
+    static const struct scripted greeting = {STARTTLS_MYSQL,
+                                             SAYS("\x1b\0\0\0\x0a"
+                                                  "8.0.36\0\1\0\0\0"
+                                                  "12345678\0\xff\xff\x21\2\0\xff"),
+                                             false, NULL};
+    char heard[1024];
+    struct seen s = probe_scripted(&greeting, 200, heard, sizeof(heard));
+
+    assert_non_null(strstr(s.error, "the TLS handshake did not finish"));
+    assert_memory_equal(heard, "\x20\0\0\x01", 4);
+    assert_memory_equal(heard + 36, "\x16\x03\x01", 3); /* a record with a ClientHello */
 }
 
 static void never(const struct probe_result *r, const struct err *e, void *userdata)
@@ -227,7 +351,7 @@ static void a_freed_probe_ends_unheard(void **state)
     struct address a;
     int fd = bound_socket(&a);
 
-    probe_free(probe_start(loop, &a, NULL, PROBE_ANY, 10, never, NULL));
+    probe_free(probe_start(loop, &a, &(struct probe_spec){.timeout_ms = 10}, never, NULL));
     struct timer *t = timer_after(loop, 30, on_nothing, NULL);
     loop_run(loop);
     timer_free(t);
@@ -241,6 +365,10 @@ int main(void)
         cmocka_unit_test(sees_a_server_that_wants_a_client_certificate),
         cmocka_unit_test(tells_a_silent_port_from_a_refused_one),
         cmocka_unit_test(survives_a_peer_that_speaks_no_tls),
+        cmocka_unit_test(refuses_servers_that_do_not_come_to_tls),
+        cmocka_unit_test(waits_for_a_dialogue_until_its_deadline),
+        cmocka_unit_test(a_server_that_drips_does_not_get_more_time),
+        cmocka_unit_test(begins_tls_after_the_dialogue),
         cmocka_unit_test(a_freed_probe_ends_unheard),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -56,6 +56,8 @@ extern const struct server_type server_type_postfix;
 const struct server_type server_type_postfix = {
     .name = "postfix",
     .help = "Postfix",
+    .default_prove = "127.0.0.1:25",
+    .default_starttls = "smtp",
     .settings_size = sizeof(struct daemon),
     .fields = fields,
     .check_argv = postfix_check_argv,

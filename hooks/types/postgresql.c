@@ -31,6 +31,8 @@ extern const struct server_type server_type_postgresql;
 const struct server_type server_type_postgresql = {
     .name = "postgresql",
     .help = "PostgreSQL",
+    .default_prove = "127.0.0.1:5432",
+    .default_starttls = "postgres",
     .settings_size = sizeof(struct daemon),
     .fields = fields,
     .reload = postgresql_reload,

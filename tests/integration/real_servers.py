@@ -37,6 +37,18 @@ def receive(connection, size):
     return data
 
 
+def reply_of_lines(connection):
+    """The last line of an SMTP reply."""
+    line = b""
+    while not line.endswith(b"\n") or line[3:4] == b"-":
+        if line.endswith(b"\n"):
+            line = b""
+        if not (chunk := connection.recv(1)):
+            raise ConnectionError("end of file")
+        line += chunk
+    return line
+
+
 class Server:
     type = None  # ours
     title = None  # in the table, when it is not the type
@@ -44,7 +56,7 @@ class Server:
     refuses = True  # a pair that does not match stops it from loading; the old one stays
     checks = True  # has a check of its own
     checks_pairs = False  # which sees a pair that does not match
-    proven = True  # by a handshake right after connecting
+    before_tls = "off"  # what is spoken until then, our `starttls`
     loses = False  # now and then a connection, whenever it reloads
     patience = 30  # seconds for its start
     user = None  # that must be able to read the key
@@ -127,10 +139,13 @@ class Server:
                 pass
             self.process = None
 
+    def endpoint(self, **more):
+        return {"connect": f"127.0.0.1:{self.port}", "starttls": self.before_tls, **more}
+
     def everleaf(self, **more):
         """The server section."""
         settings = {"type": self.type, **self.settings()}
-        settings["prove"] = [{"connect": f"127.0.0.1:{self.port}", "deadline": "10s"}] if self.proven else "off"
+        settings["prove"] = [self.endpoint(deadline="10s")]
         settings.update(more)
         return settings
 
@@ -502,8 +517,7 @@ user = "_hitch"
 class Postgresql(Server):
     type, program, user = "postgresql", "psql", "postgres"
     checks = False
-    proven = False
-    refusal = "SSL configuration was not reloaded"
+    before_tls = "postgres"
 
     @classmethod
     def folder(cls):
@@ -676,7 +690,9 @@ user mosquitto
 class Postfix(Server):
     type = program = "postfix"
     refuses = False  # it refuses its clients instead
+    before_tls = "smtp"
 
+    # Its throttle: an smtpd that starts while the configuration is broken stops the service for a minute.
     def write(self):
         config, spool = self.place / "etc", self.place / "spool"
         for folder in (config, spool, self.place / "data"):
@@ -694,12 +710,13 @@ inet_protocols = ipv4
 maillog_file = {self.log}
 maillog_file_prefixes = {self.place}
 smtpd_tls_chain_files = {self.key}, {self.cert}
+smtpd_tls_security_level = may
 smtpd_peername_lookup = no
+service_throttle_time = 1s
 {"no such line" if self.broken else ""}
 """)
         (config / "master.cf").write_text(f"""
 127.0.0.1:{self.port} inet n - n - - smtpd
-  -o smtpd_tls_wrappermode=yes
 cleanup unix n - n - 0 cleanup
 rewrite unix - - n - - trivial-rewrite
 proxymap unix - - n - - proxymap
@@ -721,8 +738,15 @@ postlog unix-dgram n - n - 1 postlogd
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=self.environment())
         super().stop()
 
+    def starttls(self, connection):
+        for say, word in ((b"", b"220 "), (b"EHLO client\r\n", b"250 "), (b"STARTTLS\r\n", b"220 ")):
+            connection.sendall(say)
+            if not reply_of_lines(connection).startswith(word):
+                raise ConnectionError("no TLS")
+
     def speak(self, tls):
-        return receive(tls, 4) == b"220 "
+        tls.sendall(b"EHLO client\r\n")
+        return reply_of_lines(tls).startswith(b"250 ")
 
 
 class Dovecot(Server):

@@ -85,9 +85,8 @@ class Conformance:
         before = self.on_disk()
         self.serves(before)
         result = self.everleaf.renew("www", "--force")
-        assert result.one["new"]["sha256"] != before and result.one["proven"] is self.server.proven, result
+        assert result.one["new"]["sha256"] != before and result.one["proven"] is True, result
         self.serves(result.one["new"]["sha256"])
-        return "yes" if self.server.proven else "yes, not proven by us"
 
     def check(self):
         if not self.server.checks:
@@ -127,23 +126,12 @@ class Conformance:
         self.serves(before)
 
         def refused(**more):
-            self.configure(prove=[{"connect": f"127.0.0.1:{server.port}", "deadline": "3s"}], **more)
+            self.configure(prove=[server.endpoint(deadline="3s")], **more)
             result = self.everleaf.renew("www", "--force", expect=1)
             assert result.one["result"] == "rolled-back" and self.on_disk() == before, result
             return result.one["error"]
 
-        def kept():
-            """Without a proof nothing is rolled back; but what it serves is the old pair."""
-            self.configure()
-            result = self.everleaf.renew("www", "--force", expect=(0, 1))
-            assert result.one["result"] == "renewed" and result.one["proven"] is False, result
-            wait_for(lambda: server.refusal in server.log.read_text(errors="replace"), 10, "its refusal")
-            self.serves(before)
-            return "yes, but nobody notices: no proof"
-
         def reload():
-            if not server.proven:
-                return kept()
             error = refused()
             if server.checks_pairs:
                 assert error["step"] == "check", error
@@ -151,8 +139,6 @@ class Conformance:
             return "yes, by the check" if server.checks_pairs else "yes"
 
         def rollback():
-            if not server.proven:
-                return "not without proof"  # what would tell it that it is needed?
             if server.checks_pairs and server.refuses and server.program not in ("apache2", "lighttpd"):
                 error = refused(check="off")  # now its reload has to say no
                 assert error["step"] in ("reload", "prove"), error

@@ -41,21 +41,21 @@ static bool has_code(const char *line, size_t len)
     return len == 3 || line[3] == ' ' || line[3] == '-';
 }
 
-/* One line of a reply. In the middle of one FTP allows lines of any kind (RFC 959 4.2), and a
- * preliminary reply, 120, before the greeting. */
-static enum verdict judge_coded(struct prelude *d, const char *line, size_t len, bool is_ftp,
-                                struct err **err)
+/* The end of a reply: what it had to list must have come. */
+static enum verdict end_reply(struct prelude *d, const char *need, struct err **err)
+{
+    d->code[0] = '\0';
+    if (!need || d->found)
+        return SAID_ENOUGH;
+    err_set(err, ERR_TRANSIENT, "the server does not offer %s", need);
+    return SAID_NO;
+}
+
+/* A line with a code. FTP may say that it will reply later (120) before it does. */
+static enum verdict judge_code(struct prelude *d, const char *line, size_t len, bool is_ftp,
+                               struct err **err)
 {
     const struct prelude_step *step = &d->protocol->steps[d->step];
-    bool inside = d->code[0] != '\0';
-
-    len = without_newline(line, len);
-    bool continues = inside && has_code(line, len) && strncmp(line, d->code, 3) == 0;
-
-    if (inside && !continues && is_ftp)
-        return SAID_PART;
-    if (!has_code(line, len) || (inside && !continues))
-        return starttls_refuse(err, "this is no reply", line, len);
     bool preliminary = is_ftp && line[0] == '1';
 
     if (!preliminary && strncmp(line, step->expect, 3) != 0)
@@ -66,14 +66,27 @@ static enum verdict judge_coded(struct prelude *d, const char *line, size_t len,
         memcpy(d->code, line, 3);
         return SAID_PART;
     }
+    if (!preliminary)
+        return end_reply(d, step->need, err);
     d->code[0] = '\0';
-    if (preliminary)
-        return SAID_PART;
-    if (step->need && !d->found) {
-        err_set(err, ERR_TRANSIENT, "the server does not offer %s", step->need);
-        return SAID_NO;
+    return SAID_PART;
+}
+
+/* In the middle of a reply FTP allows lines of any kind (RFC 959 4.2). */
+static enum verdict judge_coded(struct prelude *d, const char *line, size_t len, bool is_ftp,
+                                struct err **err)
+{
+    len = without_newline(line, len);
+    bool coded = has_code(line, len);
+
+    if (d->code[0] && !(coded && strncmp(line, d->code, 3) == 0)) {
+        if (is_ftp)
+            return SAID_PART;
+        coded = false;
     }
-    return SAID_ENOUGH;
+    if (!coded)
+        return starttls_refuse(err, "this is no reply", line, len);
+    return judge_code(d, line, len, is_ftp, err);
 }
 
 static enum verdict judge_smtp(struct prelude *d, const char *line, size_t len, struct err **err)

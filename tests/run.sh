@@ -30,6 +30,7 @@ packages=(
     dbus-daemon nginx-light pebble openssl prometheus prometheus-node-exporter strace
     apache2-bin caddy dovecot-imapd h2o haproxy hitch lighttpd lighttpd-mod-openssl mosquitto nodejs
     postfix postgresql rabbitmq-server redis-server
+    dovecot-pop3d mariadb-server prosody slapd vsftpd
     python3 python3-cryptography python3-pytest python3-pytest-xdist
 )
 

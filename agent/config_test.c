@@ -365,7 +365,7 @@ static const struct {
     {"servers: {nginx: {prove: [\"127.0.0.1:443\"]}}\n", 1, "expected a map", NULL},
     {"servers: {nginx: {prove: [{}]}}\n", 1, "\"connect\" is missing", NULL},
     {"servers: {nginx: {prove: [{connect: \"a\"}]}}\n", 1, "port", NULL},
-    {"servers: {nginx: {prove: [{connect: \"a:1\", starttls: smpt}]}}\n", 1, "off, smtp", "smtp"},
+    {"servers: {nginx: {prove: [{connect: \"a:1\", starttls: smtps}]}}\n", 1, "off, smtp", "smtp"},
     {"servers: {nginx: {prove: [{connect: \"a:1\", matches: 0}]}}\n", 1, "from 1 to 100", NULL},
     {"servers: {nginx: {prove: [{connect: \"a:1\", addresses: every}]}}\n", 1, "all or any", NULL},
     {"servers: {nginx: {prove: [{connect: \"a:1\", trust: on}]}}\n", 1, "system or {file", NULL},

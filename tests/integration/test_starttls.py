@@ -209,7 +209,7 @@ def test_a_server_without_tls(kind, start, make_everleaf):
 
 def test_bad_usage(make_everleaf):
     everleaf = make_everleaf()
-    result = everleaf.run("inspect", "127.0.0.1:25", "--starttls", "smpt", config=False, expect=2)
+    result = everleaf.run("inspect", "127.0.0.1:25", "--starttls", "smtps", config=False, expect=2)
     assert 'did you mean "smtp"?' in result.stderr and "postgres" in result.stderr
     result = everleaf.run("inspect", "/etc/hostname", "--starttls", "smtp", config=False, expect=2)
     assert "--starttls is for endpoints" in result.stderr

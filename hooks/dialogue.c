@@ -98,6 +98,22 @@ bool dialogue_check_address(const char *address, struct err **err)
     return parse(address, &a, &len, err);
 }
 
+void dialogue_parse_address(const struct field_in *in)
+{
+    const char *text = schema_text(in, in->field->kind);
+    auto_err struct err *e = NULL;
+
+    if (text && !dialogue_check_address(text, &e))
+        yaml_problem(in->problems, false, in->node, in->path, NULL, "%s", e->text);
+    else
+        *(char **)in->to = xstrdup(text);
+}
+
+void dialogue_done_address(void *member)
+{
+    set_string(member, NULL);
+}
+
 bool dialogue_is_absent(const struct err *e)
 {
     return e && (e->code == ENOENT || e->code == ECONNREFUSED);

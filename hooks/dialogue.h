@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "base/schema.h"
 
 struct dialogue_spec {
     const char *address; /* "/path", "unix:/path", or "ADDRESS:PORT" (numbers, or localhost) */
@@ -21,6 +22,9 @@ struct dialogue_spec {
 
 /* What kind of address it is, for the configuration; false and err when none. */
 bool dialogue_check_address(const char *address, struct err **err);
+/* The `parse` and `done` of a field that holds such an address (char *, owned). */
+void dialogue_parse_address(const struct field_in *in);
+void dialogue_done_address(void *member);
 /* Whether an error says that nobody listens there: the server does not run. */
 bool dialogue_is_absent(const struct err *e);
 

@@ -39,29 +39,13 @@ static const char *const reload_names[] = {
     NULL,
 };
 
-static void parse_admin(const struct field_in *in)
-{
-    const char *text = schema_text(in, in->field->kind);
-    auto_err struct err *e = NULL;
-
-    if (text && !dialogue_check_address(text, &e))
-        yaml_problem(in->problems, false, in->node, in->path, NULL, "%s", e->text);
-    else
-        *(char **)in->to = xstrdup(text);
-}
-
-static void done_text(void *member)
-{
-    set_string(member, NULL);
-}
-
 static const struct field fields[] = {
     {.name = "admin",
      .type = FIELD_CUSTOM,
      .offset = offsetof(struct caddy, admin),
      .preset = "localhost:2019",
-     .parse = parse_admin,
-     .done = done_text,
+     .parse = dialogue_parse_address,
+     .done = dialogue_done_address,
      .kind = "ADDRESS:PORT or unix:/path",
      .help = "its admin endpoint"},
     {.name = "binary",

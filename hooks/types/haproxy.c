@@ -30,22 +30,6 @@ struct task {
     struct err *is_new; /* the socket answered, but a reload is needed */
 };
 
-static void parse_socket(const struct field_in *in)
-{
-    const char *text = schema_text(in, in->field->kind);
-    auto_err struct err *e = NULL;
-
-    if (text && !dialogue_check_address(text, &e))
-        yaml_problem(in->problems, false, in->node, in->path, NULL, "%s", e->text);
-    else
-        *(char **)in->to = xstrdup(text);
-}
-
-static void done_text(void *member)
-{
-    set_string(member, NULL);
-}
-
 static const struct field fields[] = {
     DAEMON_BINARY("/usr/sbin/haproxy"),
     DAEMON_CONFIG("/etc/haproxy/haproxy.cfg"),
@@ -54,16 +38,16 @@ static const struct field fields[] = {
     {.name = "socket",
      .type = FIELD_CUSTOM,
      .offset = offsetof(struct haproxy, socket),
-     .parse = parse_socket,
-     .done = done_text,
+     .parse = dialogue_parse_address,
+     .done = dialogue_done_address,
      .kind = "a path, or ADDRESS:PORT",
      .help =
          "the stats socket with `level admin`; then certificates are replaced without a reload"},
     {.name = "master_socket",
      .type = FIELD_CUSTOM,
      .offset = offsetof(struct haproxy, master_socket),
-     .parse = parse_socket,
-     .done = done_text,
+     .parse = dialogue_parse_address,
+     .done = dialogue_done_address,
      .kind = "a path, or ADDRESS:PORT",
      .help = "the master's socket (`haproxy -S`); then reloads go through it, and since 2.7 their "
              "result is known"},

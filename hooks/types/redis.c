@@ -34,29 +34,13 @@ struct task {
 static const char *const reload_names[] = {
     [REDIS_AUTO] = "auto", [REDIS_SOCKET] = "socket", [REDIS_OFF] = "off", NULL};
 
-static void parse_socket(const struct field_in *in)
-{
-    const char *text = schema_text(in, in->field->kind);
-    auto_err struct err *e = NULL;
-
-    if (text && !dialogue_check_address(text, &e))
-        yaml_problem(in->problems, false, in->node, in->path, NULL, "%s", e->text);
-    else
-        *(char **)in->to = xstrdup(text);
-}
-
-static void done_text(void *member)
-{
-    set_string(member, NULL);
-}
-
 static const struct field fields[] = {
     {.name = "socket",
      .type = FIELD_CUSTOM,
      .offset = offsetof(struct redis, socket),
      .preset = "/run/redis/redis-server.sock",
-     .parse = parse_socket,
-     .done = done_text,
+     .parse = dialogue_parse_address,
+     .done = dialogue_done_address,
      .kind = "a path, or ADDRESS:PORT",
      .help = "where it takes commands without TLS"},
     {.name = "user",
